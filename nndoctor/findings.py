@@ -1,0 +1,137 @@
+"""What both passes produce and every reporter draws: Finding, its evidence, and the Report that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+Figure = float | int | str | bool | None
+"""One measured value as it is reported."""
+
+
+class Severity(str, Enum):
+    """How bad it is if the finding is right."""
+
+    ERROR = "error"  # training is wrong
+    WARNING = "warning"  # training, or a reported number, is probably worse or misleading
+    INFO = "info"  # advice
+
+    @property
+    def rank(self) -> int:
+        """0 for the gravest, so that sorting puts errors first."""
+        return list(Severity).index(self)
+
+
+class Confidence(str, Enum):
+    """How sure the doctor is."""
+
+    CERTAIN = "certain"  # holds on every path
+    LIKELY = "likely"  # holds on some path, or rests on one documented assumption
+    POSSIBLE = "possible"  # advice, shown with --pedantic
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A span of source text; lines and columns count from 1, the end column is exclusive."""
+
+    path: str  # relative to the working directory, with forward slashes
+    line: int
+    column: int = 1
+    end_line: int | None = None
+    end_column: int | None = None
+    cell: int | None = None  # notebooks: the cell counted from 1; `line` then counts within the cell
+
+    @property
+    def order(self) -> tuple[str, int, int, int]:
+        """Sort key: path, cell, line, column."""
+        return (self.path, self.cell or 0, self.line, self.column)
+
+    def __str__(self) -> str:
+        if self.cell is None:
+            return f"{self.path}:{self.line}:{self.column}"
+        return f"{self.path}:cell {self.cell}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One step of the path that proves a finding: a place in the code and what happens there."""
+
+    message: str
+    location: Location | None = None
+    source_line: str | None = None  # the text of the line at `location`
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict, with all a reader needs to check it and to act on it."""
+
+    code: str
+    name: str
+    severity: Severity
+    confidence: Confidence
+    message: str  # one line, lower case, states the fact with the user's own names
+    treatment: str
+    location: Location | None = None  # none only where a probe cannot tell the line
+    source_line: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    measurements: Mapping[str, Figure] = field(default_factory=dict)
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sort key: severity, then place, then code."""
+        place = self.location.order if self.location else ("", 0, 0, 0)
+        return (self.severity.rank, place, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A measured curve or matrix: `values` is a list, or a list of rows."""
+
+    values: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    label: str
+    x: tuple[float, ...] | None = None  # positions of the values, for instance learning rates
+    x_label: str = "step"
+    log_x: bool = False
+    references: Mapping[str, float] = field(default_factory=dict)  # horizontal lines, for instance ln C
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one probe measured, whether or not anything was wrong."""
+
+    code: str
+    name: str
+    status: str  # "ok", "finding", "failed", "skipped"
+    summary: str  # one line with the figure and what was expected of it
+    measurements: Mapping[str, Figure] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
+    seconds: float = 0.0
+    steps: int = 0  # forward and backward passes that it ran
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be examined, in one sentence that says what to do."""
+
+    message: str
+    code: str | None = None  # ND001, or the code of the probe
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One check-up."""
+
+    command: str  # "scan" or "probe"
+    target: str  # what the user named on the command line
+    findings: tuple[Finding, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()  # facts about the check-up itself, for instance which loss was used and why
+    files: int = 0  # files examined by the static pass
+    seconds: float = 0.0
+
+    def count(self, severity: Severity) -> int:
+        """Number of findings of that severity."""
+        return sum(finding.severity is severity for finding in self.findings)
