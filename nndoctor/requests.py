@@ -1,0 +1,44 @@
+"""What the command line asks of the two passes: ScanRequest and ProbeRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """One static pass; rule sets hold codes of the catalogue, never prefixes or names."""
+
+    paths: tuple[Path, ...]
+    root: Path  # reported paths are relative to it
+    select: frozenset[str] | None = None  # none means every rule
+    ignore: frozenset[str] = frozenset()
+    pedantic: bool = False  # also advice (severity info) and findings whose confidence is possible
+    exclude: tuple[str, ...] = ()  # patterns in the syntax of .gitignore
+    force_exclude: bool = False  # excluded files stay out even if they are named one by one
+    per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
+    stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
+    stdin_filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """One dynamic pass; an entrypoint is written `module:attribute` or `path/to/file.py:attribute`."""
+
+    model: str
+    data: str
+    root: Path  # reported paths are relative to it
+    loss: str | None = None
+    optimizer: str | None = None
+    step: str | None = None
+    inputs: str | None = None  # what part of a batch the model is given
+    targets: str | None = None  # what part of a batch the loss is given
+    device: str = "cpu"  # or "cuda", "cuda:1", "mps", "auto"
+    amp: bool = False
+    seed: int = 0
+    effort: str = "normal"  # "quick", "normal" or "full"
+    select: frozenset[str] | None = None  # codes; none means every probe
+    ignore: frozenset[str] = frozenset()
+    arguments: Mapping[str, str] = field(default_factory=dict)  # for the model's factory: name to text
