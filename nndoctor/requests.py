@@ -16,6 +16,7 @@ class ScanRequest:
     select: frozenset[str] | None = None  # none means every rule
     ignore: frozenset[str] = frozenset()
     pedantic: bool = False  # also advice (severity info) and findings whose confidence is possible
+    base: Path | None = None  # the patterns of `exclude` and `per_file_ignores` start here; none means `root`
     exclude: tuple[str, ...] = ()  # patterns in the syntax of .gitignore
     force_exclude: bool = False  # excluded files stay out even if they are named one by one
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
