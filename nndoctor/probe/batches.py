@@ -1,0 +1,81 @@
+"""Batches: the first batches of a loader, fetched once, so that every probe may begin again from the first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+
+from nndoctor.probe.batch import Batch, clone, map_leaves, tensors, to_device
+from nndoctor.probe.errors import SubjectError
+
+# The buffer must leave room for the model; a first batch larger than this is kept all the same.
+BUFFER_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """A bounded buffer of batches on the device; what is handed out is a copy, so in-place changes stay outside."""
+
+    kept: tuple[Batch, ...]
+    exhausted: bool  # the loader ended within the buffer
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def first(self, count: int | None = None) -> list[Batch]:
+        """Copies of the first `count` batches, fewer if the loader has fewer."""
+        return [clone(batch) for batch in self.kept[:count]]
+
+    def cycle(self, count: int) -> Iterator[Batch]:
+        """`count` copies, beginning again after the last one."""
+        return (clone(batch) for batch in islice(cycle(self.kept), count))
+
+
+def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: float) -> Batches:
+    """Take at most `limit` batches, and no further one once `seconds` or the buffer are spent.
+
+    Works for loaders that are infinite, cannot be restarted or start workers; a loader that hangs is the business
+    of the parent process, which ends this one.
+    """
+    iterator = iter(loader)
+    started = time.monotonic()
+    kept: list[Batch] = []
+    size = 0
+    exhausted = False
+    try:
+        while len(kept) < limit and size < BUFFER_BYTES and (not kept or time.monotonic() - started < seconds):
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                exhausted = True
+                break
+            kept.append(to_device(as_tensors(batch), device))
+            size += sum(tensor.nbytes for tensor in tensors(batch))
+    finally:
+        _stop_workers(iterator)
+    if not kept:
+        raise SubjectError("the data gave no batch: the loader is empty or was already used up")
+    return Batches(tuple(kept), exhausted)
+
+
+def as_tensors(batch: Batch) -> Batch:
+    """The batch with NumPy arrays turned into tensors; float64 becomes float32, as models expect."""
+    return map_leaves(_as_tensor, batch)
+
+
+def _as_tensor(leaf: Any) -> Any:
+    if type(leaf).__module__ != "numpy" or not hasattr(leaf, "dtype") or leaf.dtype.kind not in "biuf":
+        return leaf
+    tensor = torch.as_tensor(leaf)
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def _stop_workers(iterator: Any) -> None:
+    stop = getattr(iterator, "_shutdown_workers", None)
+    if callable(stop):
+        stop()
