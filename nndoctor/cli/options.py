@@ -1,0 +1,34 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nndoctor.findings import Severity
+from nndoctor.report.output import Colour, Format
+
+Select = Annotated[
+    list[str] | None, typer.Option(metavar="RULES", help="Only these rules: codes, prefixes or names, with commas.")
+]
+ExtendSelect = Annotated[
+    list[str] | None, typer.Option(metavar="RULES", help="These rules besides the ones that the file selects.")
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option(metavar="RULES", help="Not these rules: codes, prefixes or names, with commas.")
+]
+OutputFormat = Annotated[Format, typer.Option(help="Form of the report.")]
+Color = Annotated[
+    Colour, typer.Option(help="Colour in the full report; auto asks NO_COLOR, FORCE_COLOR and the terminal.")
+]
+FailOn = Annotated[
+    Severity | None, typer.Option(help="Findings this grave or graver give exit status 1; warning by default.")
+]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 where findings alone would give 1.")]
+Statistics = Annotated[bool, typer.Option("--statistics", help="Show how often each rule found something, no more.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Read [tool.nndoctor] from this TOML file."),
+]

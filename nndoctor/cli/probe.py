@@ -1,0 +1,114 @@
+"""`nndoctor probe`: the dynamic pass."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nndoctor.cli import options
+from nndoctor.cli.finish import finish
+from nndoctor.cli.progress import progress_line
+from nndoctor.config import load_settings, with_options
+from nndoctor.errors import UserError
+from nndoctor.report.output import Colour, Format, Style
+from nndoctor.requests import ProbeRequest
+from nndoctor.selection import of_pass
+
+
+class Effort(str, Enum):
+    """How much time the check-up may take."""
+
+    QUICK = "quick"
+    NORMAL = "normal"
+    FULL = "full"
+
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model, a class or a factory: module:attribute or file.py:attribute.")
+]
+Data = Annotated[str, typer.Option(metavar="ENTRY", help="A loader, a dataset, an iterable of batches, or a factory.")]
+Loss = Annotated[
+    str | None, typer.Option(metavar="ENTRY", help="loss(outputs, targets); else it is found in the code or inferred.")
+]
+Optimizer = Annotated[str | None, typer.Option(metavar="ENTRY", help="An optimizer, or a factory of one.")]
+Step = Annotated[
+    str | None, typer.Option(metavar="ENTRY", help="step(model, batch) -> loss, for what does not fit the rest.")
+]
+Inputs = Annotated[str | None, typer.Option(metavar="PART", help="What of a batch the model is given.")]
+Targets = Annotated[str | None, typer.Option(metavar="PART", help="What of a batch the loss is given.")]
+Argument = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of the model's factory.")]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps or auto; cpu by default.")]
+Amp = Annotated[bool, typer.Option("--amp", help="Run under autocast.")]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="The same seed gives the same report; 0 by default.")]
+EffortLevel = Annotated[Effort | None, typer.Option(help="Time and steps to spend; normal by default.")]
+
+
+def probe(
+    *,
+    model: Model,
+    data: Data,
+    loss: Loss = None,
+    optimizer: Optimizer = None,
+    step: Step = None,
+    inputs: Inputs = None,
+    targets: Targets = None,
+    arg: Argument = None,
+    device: Device = None,
+    amp: Amp = False,
+    seed: Seed = None,
+    effort: EffortLevel = None,
+    select: options.Select = None,
+    ignore: options.Ignore = None,
+    output_format: options.OutputFormat = Format.FULL,
+    color: options.Color = Colour.AUTO,
+    statistics: options.Statistics = False,
+    fail_on: options.FailOn = None,
+    exit_zero: options.ExitZero = False,
+    config: options.Config = None,
+) -> None:
+    """Import the model and the data, run short experiments, and report what they measure.
+
+    Exit status: 0 nothing to report, 1 findings, 2 something could not be examined.
+
+    \b
+    nndoctor probe mymod:build_model --data mymod:loader
+    nndoctor probe train.py:Net --data train.py:train_loader --effort quick
+    """
+    settings = load_settings(Path(), config)
+    settings = with_options(
+        replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
+    )
+    request = ProbeRequest(
+        model=model,
+        data=data,
+        root=Path.cwd(),
+        loss=loss,
+        optimizer=optimizer,
+        step=step,
+        inputs=inputs,
+        targets=targets,
+        device=device or settings.probe.device,
+        amp=amp,
+        seed=settings.probe.seed if seed is None else seed,
+        effort=effort.value if effort else settings.probe.effort,
+        select=of_pass(settings.select, probes=True),
+        ignore=settings.ignore,
+        arguments=dict(_name_and_value(text) for text in arg or ()),
+    )
+    from nndoctor.probe import checkup
+
+    with progress_line(sys.stderr) as progress:
+        report = checkup.checkup(request, progress)
+    finish(report, Style(output_format, color, statistics), settings.fail_on, exit_zero)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UserError(f"--arg {text!r}: write NAME=VALUE, for instance --arg hidden=64")
+    return name, value

@@ -1,0 +1,115 @@
+"""`nndoctor scan`: the static pass."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nndoctor.cli import options
+from nndoctor.cli.finish import finish
+from nndoctor.config import Settings, load_settings, with_options
+from nndoctor.errors import UserError
+from nndoctor.report.output import Colour, Format, Style
+from nndoctor.requests import ScanRequest
+from nndoctor.selection import of_pass
+
+STDIN = Path("-")
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATHS...", exists=True, allow_dash=True, help="Files and directories, or - for stdin; . by default."
+    ),
+]
+Pedantic = Annotated[
+    bool | None, typer.Option("--pedantic/--no-pedantic", help="Also advice, and findings that are only possible.")
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="PATTERN", help="Leave out files that match, in the syntax of .gitignore.")
+]
+ForceExclude = Annotated[
+    bool, typer.Option("--force-exclude", help="Leave excluded files out even where they are named one by one.")
+]
+StdinFilename = Annotated[
+    str | None, typer.Option(metavar="FILE", help="What to call stdin in the report, and where its imports start.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine every file again.")]
+
+
+def scan(
+    *,
+    paths: Paths = None,
+    select: options.Select = None,
+    extend_select: options.ExtendSelect = None,
+    ignore: options.Ignore = None,
+    pedantic: Pedantic = None,
+    exclude: Exclude = None,
+    force_exclude: ForceExclude = False,
+    stdin_filename: StdinFilename = None,
+    output_format: options.OutputFormat = Format.FULL,
+    color: options.Color = Colour.AUTO,
+    statistics: options.Statistics = False,
+    fail_on: options.FailOn = None,
+    exit_zero: options.ExitZero = False,
+    config: options.Config = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Examine training scripts without running them.
+
+    Exit status: 0 nothing to report, 1 findings, 2 something could not be examined.
+
+    \b
+    nndoctor scan train.py
+    nndoctor scan src --select ND1,ND201 --output-format concise
+    git show HEAD:train.py | nndoctor scan - --stdin-filename train.py
+    """
+    examined = tuple(paths or [Path()])
+    source = _read_stdin(examined, stdin_filename)
+    settings = with_options(
+        load_settings(Path(stdin_filename or ".") if source is not None else examined[0], config),
+        select=select,
+        extend_select=extend_select,
+        ignore=ignore,
+        exclude=exclude,
+        pedantic=pedantic,
+        fail_on=fail_on,
+    )
+    from nndoctor.scan import engine
+
+    report = engine.scan(_request(examined, settings, force_exclude, source, stdin_filename))
+    finish(report, Style(output_format, color, statistics), settings.fail_on, exit_zero)
+
+
+def _request(
+    paths: tuple[Path, ...], settings: Settings, force_exclude: bool, stdin: str | None, stdin_filename: str | None
+) -> ScanRequest:
+    return ScanRequest(
+        paths=() if stdin is not None else paths,
+        root=Path.cwd(),
+        select=of_pass(settings.select, probes=False),
+        ignore=settings.ignore,
+        pedantic=settings.pedantic,
+        base=settings.base,
+        exclude=settings.exclude,
+        force_exclude=force_exclude,
+        per_file_ignores=settings.per_file_ignores,
+        stdin=stdin,
+        stdin_filename=stdin_filename,
+    )
+
+
+def _read_stdin(paths: tuple[Path, ...], stdin_filename: str | None) -> str | None:
+    """The text on stdin where `-` stands for it, else None."""
+    if STDIN not in paths:
+        if stdin_filename is not None:
+            raise UserError("--stdin-filename names what comes from stdin: write - in place of the path")
+        return None
+    if len(paths) > 1:
+        raise UserError("- stands for stdin and must be the only path")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"stdin is not UTF-8: {error}") from error

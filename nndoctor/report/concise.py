@@ -1,0 +1,33 @@
+"""The concise report: one line a finding, in the form that editors and log matchers know."""
+
+from __future__ import annotations
+
+from nndoctor.catalog import Rule
+from nndoctor.findings import Failure, Finding, ProbeResult, Report
+from nndoctor.report.text import printable
+
+
+def render(report: Report) -> str:
+    """`path:line:column: severity: CODE message` for each finding, then failures and probes; empty if there is none."""
+    lines = [_finding(finding, report.target) for finding in report.findings]
+    lines += [_failure(failure, report.target) for failure in report.failures]
+    lines += [_probe(probe, report.target) for probe in report.probes]
+    return "".join(printable(line) + "\n" for line in lines)
+
+
+def _finding(finding: Finding, target: str) -> str:
+    return f"{finding.location or target}: {finding.severity.value}: {finding.code} {finding.message}"
+
+
+def _failure(failure: Failure, target: str) -> str:
+    code = f"{failure.code} " if failure.code else ""
+    return f"{failure.location or target}: failure: {code}{failure.message}"
+
+
+def _probe(probe: ProbeResult, target: str) -> str:
+    return f"{target}: {probe.status}: {probe.code} {probe.name}: {probe.summary}"
+
+
+def rule_line(rule: Rule) -> str:
+    """One line of the list of rules."""
+    return f"{rule.code:<6} {rule.severity.value:<8} {rule.name:<36} {rule.summary}"

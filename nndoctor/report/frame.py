@@ -1,0 +1,87 @@
+"""Code frames: a place, its source line with carets under the span, and the steps that lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from nndoctor.findings import Evidence, Finding, Location
+from nndoctor.report.prose import INDENT, indented
+from nndoctor.report.text import printable
+
+GAP = 3
+MAX_GUTTER = 36  # a longer place stands on a line of its own, so that one deep path does not push all code aside
+MAX_SOURCE = 80  # cells of a source line; the rest of a longer one is cut off
+BEFORE_SPAN = 24  # characters that stay visible before the span when a long line is cut at its left
+
+
+def code_frame(finding: Finding, style: str, width: int) -> Iterator[Text]:
+    """The place of the finding and below it the located evidence, aligned by place, source line and message."""
+    steps = [step for step in finding.evidence if step.location is not None]
+    places = [_line_of(step.location) for step in steps if step.location]
+    places += [printable(str(finding.location))] if finding.location else []
+    gutter = INDENT + GAP + min(max(map(cell_len, places), default=0), MAX_GUTTER)
+    if finding.location is None:
+        yield from indented(finding.message, INDENT, width)
+    else:
+        yield from _primary(finding, finding.location, gutter, style, width)
+    yield from _steps(steps, gutter, width)
+
+
+def _primary(finding: Finding, location: Location, gutter: int, style: str, width: int) -> Iterator[Text]:
+    source, start, span = _window(finding.source_line or "", location)
+    yield from _row(str(location), gutter, Text(source))
+    carets = Text(" " * (gutter + start)).append("^" * span, style) if source else Text(" " * (gutter - 1))
+    message = printable(finding.message)
+    if carets.cell_len + 1 + cell_len(message) <= width:
+        yield carets.append(f" {message}")
+    else:
+        yield carets
+        yield from indented(message, gutter, width)
+
+
+def _steps(steps: list[Evidence], gutter: int, width: int) -> Iterator[Text]:
+    sources = [_window(step.source_line or "", step.location)[0] for step in steps if step.location]
+    column = max(map(cell_len, sources), default=0) + GAP
+    beside = all(gutter + column + cell_len(step.message) <= width for step in steps)
+    for step, source in zip(steps, sources, strict=True):
+        message = printable(step.message)
+        place = _line_of(step.location) if step.location else ""
+        if beside:
+            yield from _row(place, gutter, Text(set_cell_size(source, column)).append(message, "italic"))
+        else:
+            yield from _row(place, gutter, Text(source))
+            yield from indented(message, gutter + INDENT, width)
+
+
+def _row(place: str, gutter: int, rest: Text) -> Iterator[Text]:
+    head = Text(" " * INDENT).append(printable(place), "cyan")
+    if head.cell_len >= gutter:
+        yield head
+        head = Text()
+    yield head.append(" " * (gutter - head.cell_len)).append(rest)
+
+
+def _line_of(location: Location) -> str:
+    """The place without its column."""
+    return printable(str(location)).rpartition(":")[0]
+
+
+def _window(source_line: str, location: Location) -> tuple[str, int, int]:
+    """What to show of a source line, and where in it, in cells, the span starts and how long it is."""
+    line = printable(source_line.rstrip())
+    start = min(location.column - 1, len(line))
+    same_line = location.end_line in (None, location.line)
+    end = (location.end_column or location.column + 1) - 1 if same_line else len(line)
+    cut = min(len(line) - len(line.lstrip()), start)
+    prefix = ""
+    if cell_len(line[cut:]) > MAX_SOURCE and start - cut > BEFORE_SPAN:
+        cut, prefix = start - BEFORE_SPAN, "…"
+    shown = prefix + line[cut:]
+    if cell_len(shown) > MAX_SOURCE:
+        shown = set_cell_size(shown, MAX_SOURCE - 1) + "…"
+    before = cell_len(prefix + line[cut:start])
+    span = min(cell_len(line[start:end]), cell_len(shown) - before)
+    return shown, before, max(span, 1)

@@ -1,0 +1,54 @@
+"""Paragraphs for the terminal: wrapped, indented, labelled."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from nndoctor.report.text import printable
+
+INDENT = 2
+LABEL = 10  # cells of the column that says why, do, measured
+MAX_WIDTH = 110  # longer lines of prose are hard to read, however wide the terminal is
+MIN_WIDTH = 30  # of a paragraph, even where a long place leaves less
+SHORT = 420  # characters of a rule's reasons that are shown with a finding
+CODE = re.compile(r"`[^`]+`")
+SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
+
+
+def indented(prose: str, indent: int, width: int) -> Iterator[Text]:
+    """The lines of one paragraph, with what stands in backticks in another colour."""
+    words = printable(" ".join(prose.split()))
+    limit = max(min(width, MAX_WIDTH) - indent, MIN_WIDTH)
+    text = Text("\n".join(textwrap.wrap(words, limit, break_long_words=False, break_on_hyphens=False)))
+    text.highlight_regex(CODE, "cyan")
+    for line in text.split():
+        yield Text(" " * indent).append(line)
+
+
+def labelled(label: str, prose: str, width: int) -> Iterator[Text]:
+    """A paragraph behind a label: the shape of `why`, `do` and `measured`."""
+    lines = list(indented(prose, INDENT + LABEL, width))
+    if lines:
+        yield Text(" " * INDENT).append(f"{label:<{LABEL}}", "bold").append(lines[0][INDENT + LABEL :])
+    yield from lines[1:]
+
+
+def opening(prose: str) -> str:
+    """The first sentences, as many as are short together; `nndoctor explain` has the rest."""
+    sentences = SENTENCE_END.split(" ".join(prose.split()))
+    kept = sentences[0]
+    for sentence in sentences[1:]:
+        if len(kept) + len(sentence) >= SHORT:
+            break
+        kept += f" {sentence}"
+    return kept
+
+
+def justified(left: Text, right: str, width: int) -> Text:
+    """One text at the left and one at the right of a line."""
+    room = min(width, MAX_WIDTH) - left.cell_len - len(right)
+    return left.append(" " * max(room, 2)).append(right, "dim")

@@ -1,0 +1,87 @@
+"""The full report for people: findings with code frames, evidence and treatment, then measurements and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from nndoctor.catalog import load_rule, rule_names
+from nndoctor.findings import Failure, Finding, Report
+from nndoctor.report.frame import code_frame
+from nndoctor.report.measurements import STYLES, probe_lines
+from nndoctor.report.prose import INDENT, indented, justified, labelled, opening
+from nndoctor.report.text import duration, figure, plural, printable, tally
+
+MAX_TARGET = 60  # a hook names a hundred files
+
+
+def render(report: Report, console: Console) -> None:
+    """Print the report; lines of code are never wrapped, prose is wrapped to the width of the console."""
+    for line in _lines(report, console.width):
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+
+
+def _lines(report: Report, width: int) -> Iterator[Text]:
+    yield _headline(report, width)
+    for note in report.notes:
+        yield from labelled("note", note, width)
+    first = {finding.code: finding for finding in reversed(report.findings)}
+    for finding in report.findings:
+        yield Text()
+        yield from _finding(finding, width, explained=first[finding.code] is not finding)
+    if report.probes:
+        yield Text()
+        yield from probe_lines(report)
+    for failure in report.failures:
+        yield Text()
+        yield from _failure(failure, width)
+    yield Text()
+    yield from _closing(report, width)
+
+
+def _headline(report: Report, width: int) -> Text:
+    target = printable(report.target)
+    if len(target) > MAX_TARGET:
+        target = target[: MAX_TARGET - 1] + "…"
+    left = Text().append(f"nndoctor {report.command} {target}", "bold")
+    if report.command == "scan":
+        right = f"{plural(report.files, 'file')}, {tally(report)}"
+    else:
+        right = f"{plural(len(report.probes), 'probe')}, {tally(report)}, {duration(report.seconds)}"
+    return justified(left, right, width)
+
+
+def _finding(finding: Finding, width: int, explained: bool) -> Iterator[Text]:
+    style = STYLES[finding.severity.value]
+    head = Text().append(finding.severity.value, style).append(f" {finding.code} ", "bold").append(finding.name)
+    yield justified(head, finding.confidence.value, width)
+    yield from code_frame(finding, style, width)
+    for step in finding.evidence:
+        if step.location is None:
+            yield from labelled("measured", step.message, width)
+    if finding.measurements:
+        figures = (f"{name} {figure(value)}" for name, value in finding.measurements.items())
+        yield from labelled("measured", ", ".join(figures), width)
+    if not explained and finding.code in rule_names():
+        yield from labelled("why", opening(load_rule(finding.code).why), width)
+    yield from labelled("do", finding.treatment, width)
+
+
+def _failure(failure: Failure, width: int) -> Iterator[Text]:
+    yield Text().append("failure", STYLES["failed"]).append(f" {failure.code}" if failure.code else "", "bold")
+    where = f"{failure.location}: " if failure.location else ""
+    yield from indented(where + failure.message, INDENT, width)
+
+
+def _closing(report: Report, width: int) -> Iterator[Text]:
+    if not report.findings and not report.failures:
+        yield Text().append("Nothing to report.", "green")
+    elif report.findings:
+        code = report.findings[0].code
+        advice = f"`nndoctor explain {code}` says more."
+        if report.command == "scan":
+            advice += f" `# nndoctor: ignore[{code}] reason` on a line silences it there."
+        yield from indented(advice, 0, width)
