@@ -1,0 +1,62 @@
+"""Small models with data, loss and optimizer: the healthy ones no probe may report, the sick ones one must.
+
+Each module is a target of `nndoctor probe`: `build_model` and `loader`, and where they have them `loss`,
+`optimizer` or `step`. A sick module marks the line to blame with `# <- sick`.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+HEALTHY = tuple(sorted(path.stem for path in (Path(__file__).parent / "healthy").glob("[a-z]*.py")))
+
+SICK = {
+    "all_zero_init": "NDP03",
+    "attention_batch_first": "NDP04",
+    "batchnorm_without_statistics": "NDP04",
+    "broadcast_loss": "NDP03",
+    "constant_inputs": "NDP11",
+    "dead_graph": "NDP08",
+    "detached_features": "NDP08",
+    "hidden_state_view": "NDP04",
+    "leak_behind_zeros": "NDP04",
+    "lstm_batch_first": "NDP04",
+    "mean_fifty": "NDP02",
+    "mean_over_batch": "NDP04",
+    "nan_gradient": "NDP03",
+    "rate_too_high": "NDP06",
+    "rate_too_low": "NDP06",
+    "raw_inputs": "NDP01",
+    "relu_on_logits": "NDP03",
+    "shuffled_rows": "NDP04",
+    "sigmoid_before_logits_loss": "NDP03",
+    "softmax_before_cross_entropy": "NDP03",
+    "softmax_over_batch": "NDP04",
+    "unused_layer": "NDP08",
+    "view_for_permute": "NDP04",
+    "view_in_attention": "NDP04",
+    "view_of_channels": "NDP04",
+    "wrong_sign": "NDP03",
+}
+"""Sick module to the code of the probe that must find it."""
+
+
+def path(name: str) -> Path:
+    """The file of a module of the zoo."""
+    kind = "healthy" if name in HEALTHY else "sick"
+    return Path(__file__).parent / kind / f"{name}.py"
+
+
+def entrypoint(name: str, attribute: str) -> str:
+    """What a user would write on the command line for it."""
+    return f"{__name__}.{path(name).parent.name}.{name}:{attribute}"
+
+
+def module(name: str):
+    """The module itself."""
+    return import_module(f"{__name__}.{path(name).parent.name}.{name}")
+
+
+def sick_line(name: str) -> int:
+    """The line to blame, counted from 1."""
+    lines = path(name).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if line.endswith("# <- sick"))

@@ -1,0 +1,1 @@
+"""Models that train well: no probe may report any of them."""

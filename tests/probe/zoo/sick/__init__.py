@@ -1,0 +1,1 @@
+"""Models, losses, optimizers and loaders with one bug each, marked `# <- sick` on the line to blame."""
