@@ -66,7 +66,7 @@ def with_options(
     ignore: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     pedantic: bool | None = None,
-    fail_on: Severity | None = None,
+    fail_on: str | None = None,
 ) -> Settings:
     """The command line over the file: `select` replaces what the file selects and ignores, lists add to its lists."""
     if select:
@@ -78,7 +78,7 @@ def with_options(
         ignore=settings.ignore | _resolve_options(ignore, "--ignore"),
         exclude=(*settings.exclude, *(exclude or ())),
         pedantic=settings.pedantic if pedantic is None else pedantic,
-        fail_on=fail_on or settings.fail_on,
+        fail_on=Severity(fail_on or settings.fail_on),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -42,8 +43,6 @@ def of_pass(codes: frozenset[str] | None, *, probes: bool) -> frozenset[str] | N
 
 def near(word: str, candidates: Iterable[str]) -> str:
     """`; did you mean X or Y?`, or nothing where no candidate is close."""
-    import difflib
-
     spelling = {candidate.lower(): candidate for candidate in candidates}
     close = difflib.get_close_matches(word.lower(), spelling, n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(spelling[match] for match in close)}?" if close else ""

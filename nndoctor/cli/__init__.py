@@ -13,8 +13,8 @@ from nndoctor.cli.catalogue import explain, rules
 from nndoctor.cli.probe import probe
 from nndoctor.cli.scan import scan
 from nndoctor.errors import UserError
-from nndoctor.report.output import COULD_NOT_RUN
 
+COULD_NOT_RUN = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 app = typer.Typer(

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from nndoctor.cli import options
-from nndoctor.cli.finish import stdout
-from nndoctor.report.output import Colour
 
 
-def explain(rule: Annotated[str, typer.Argument(help="A code or a name.")], color: options.Color = Colour.AUTO) -> None:
+def explain(rule: Annotated[str, typer.Argument(help="A code or a name.")], color: options.Color = "auto") -> None:
     """Say what a rule finds, why it matters and how to treat it."""
     from nndoctor.catalog import load_rule
+    from nndoctor.cli.finish import stdout
     from nndoctor.report import pages
     from nndoctor.report.output import make_console
     from nndoctor.selection import resolve_one
@@ -26,6 +25,7 @@ def explain(rule: Annotated[str, typer.Argument(help="A code or a name.")], colo
 def rules() -> None:
     """List every rule, a line each."""
     from nndoctor.catalog import load_rules
+    from nndoctor.cli.finish import stdout
     from nndoctor.report.concise import rule_line
 
     with stdout() as stream:

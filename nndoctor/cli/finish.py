@@ -11,15 +11,24 @@ from typing import NoReturn, TextIO
 
 import typer
 
+from nndoctor.cli.options import Colour, Format
 from nndoctor.findings import Report, Severity
 from nndoctor.report.output import Style, exit_status, write
 
 
-def finish(report: Report, style: Style, fail_on: Severity, exit_zero: bool) -> NoReturn:
+def finish(
+    report: Report,
+    *,
+    output_format: Format,
+    color: Colour,
+    statistics: bool,
+    fail_on: Severity,
+    exit_zero: bool,
+) -> NoReturn:
     """Print the report, gravest findings first, and exit with its status."""
     report = replace(report, findings=tuple(sorted(report.findings, key=lambda finding: finding.order)))
     with stdout() as stream:
-        write(report, style, stream)
+        write(report, Style(output_format, color, statistics), stream)
     raise typer.Exit(exit_status(report, fail_on, exit_zero))
 
 

@@ -1,14 +1,19 @@
-"""The options that commands share."""
+"""The options that commands share.
+
+Nothing here or in a command's signature imports the rest of nndoctor: the help and the version need none of it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from nndoctor.findings import Severity
-from nndoctor.report.output import Colour, Format
+Severity = Literal["error", "warning", "info"]
+Format = Literal["full", "concise", "json"]
+Colour = Literal["auto", "always", "never"]
+Effort = Literal["quick", "normal", "full"]
 
 Select = Annotated[
     list[str] | None, typer.Option(metavar="RULES", help="Only these rules: codes, prefixes or names, with commas.")

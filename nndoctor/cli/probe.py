@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nndoctor.cli import options
-from nndoctor.cli.finish import finish
-from nndoctor.cli.progress import progress_line
-from nndoctor.config import load_settings, with_options
 from nndoctor.errors import UserError
-from nndoctor.report.output import Colour, Format, Style
-from nndoctor.requests import ProbeRequest
-from nndoctor.selection import of_pass
-
-
-class Effort(str, Enum):
-    """How much time the check-up may take."""
-
-    QUICK = "quick"
-    NORMAL = "normal"
-    FULL = "full"
-
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model, a class or a factory: module:attribute or file.py:attribute.")
@@ -45,7 +28,7 @@ Argument = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps or auto; cpu by default.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Run under autocast.")]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="The same seed gives the same report; 0 by default.")]
-EffortLevel = Annotated[Effort | None, typer.Option(help="Time and steps to spend; normal by default.")]
+EffortLevel = Annotated[options.Effort | None, typer.Option(help="Time and steps to spend; normal by default.")]
 
 
 def probe(
@@ -64,8 +47,8 @@ def probe(
     effort: EffortLevel = None,
     select: options.Select = None,
     ignore: options.Ignore = None,
-    output_format: options.OutputFormat = Format.FULL,
-    color: options.Color = Colour.AUTO,
+    output_format: options.OutputFormat = "full",
+    color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
@@ -79,6 +62,15 @@ def probe(
     nndoctor probe mymod:build_model --data mymod:loader
     nndoctor probe train.py:Net --data train.py:train_loader --effort quick
     """
+    from dataclasses import replace
+
+    from nndoctor.cli.finish import finish
+    from nndoctor.cli.progress import progress_line
+    from nndoctor.config import load_settings, with_options
+    from nndoctor.probe import checkup
+    from nndoctor.requests import ProbeRequest
+    from nndoctor.selection import of_pass
+
     settings = load_settings(Path(), config)
     settings = with_options(
         replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
@@ -95,16 +87,21 @@ def probe(
         device=device or settings.probe.device,
         amp=amp,
         seed=settings.probe.seed if seed is None else seed,
-        effort=effort.value if effort else settings.probe.effort,
+        effort=effort or settings.probe.effort,
         select=of_pass(settings.select, probes=True),
         ignore=settings.ignore,
         arguments=dict(_name_and_value(text) for text in arg or ()),
     )
-    from nndoctor.probe import checkup
-
     with progress_line(sys.stderr) as progress:
         report = checkup.checkup(request, progress)
-    finish(report, Style(output_format, color, statistics), settings.fail_on, exit_zero)
+    finish(
+        report,
+        output_format=output_format,
+        color=color,
+        statistics=statistics,
+        fail_on=settings.fail_on,
+        exit_zero=exit_zero,
+    )
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

@@ -9,12 +9,7 @@ from typing import Annotated
 import typer
 
 from nndoctor.cli import options
-from nndoctor.cli.finish import finish
-from nndoctor.config import Settings, load_settings, with_options
 from nndoctor.errors import UserError
-from nndoctor.report.output import Colour, Format, Style
-from nndoctor.requests import ScanRequest
-from nndoctor.selection import of_pass
 
 STDIN = Path("-")
 
@@ -49,8 +44,8 @@ def scan(
     exclude: Exclude = None,
     force_exclude: ForceExclude = False,
     stdin_filename: StdinFilename = None,
-    output_format: options.OutputFormat = Format.FULL,
-    color: options.Color = Colour.AUTO,
+    output_format: options.OutputFormat = "full",
+    color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
@@ -66,10 +61,16 @@ def scan(
     nndoctor scan src --select ND1,ND201 --output-format concise
     git show HEAD:train.py | nndoctor scan - --stdin-filename train.py
     """
-    examined = tuple(paths or [Path()])
-    source = _read_stdin(examined, stdin_filename)
+    from nndoctor.cli.finish import finish
+    from nndoctor.config import load_settings, with_options
+    from nndoctor.requests import ScanRequest
+    from nndoctor.scan import engine
+    from nndoctor.selection import of_pass
+
+    named = tuple(paths or [Path()])
+    stdin = _read_stdin(named, stdin_filename)
     settings = with_options(
-        load_settings(Path(stdin_filename or ".") if source is not None else examined[0], config),
+        load_settings(named[0] if stdin is None else Path(stdin_filename or "."), config),
         select=select,
         extend_select=extend_select,
         ignore=ignore,
@@ -77,17 +78,8 @@ def scan(
         pedantic=pedantic,
         fail_on=fail_on,
     )
-    from nndoctor.scan import engine
-
-    report = engine.scan(_request(examined, settings, force_exclude, source, stdin_filename))
-    finish(report, Style(output_format, color, statistics), settings.fail_on, exit_zero)
-
-
-def _request(
-    paths: tuple[Path, ...], settings: Settings, force_exclude: bool, stdin: str | None, stdin_filename: str | None
-) -> ScanRequest:
-    return ScanRequest(
-        paths=() if stdin is not None else paths,
+    request = ScanRequest(
+        paths=named if stdin is None else (),
         root=Path.cwd(),
         select=of_pass(settings.select, probes=False),
         ignore=settings.ignore,
@@ -98,6 +90,15 @@ def _request(
         per_file_ignores=settings.per_file_ignores,
         stdin=stdin,
         stdin_filename=stdin_filename,
+    )
+    report = engine.scan(request)
+    finish(
+        report,
+        output_format=output_format,
+        color=color,
+        statistics=statistics,
+        fail_on=settings.fail_on,
+        exit_zero=exit_zero,
     )
 
 

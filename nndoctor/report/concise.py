@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from nndoctor.catalog import Rule
 from nndoctor.findings import Failure, Finding, ProbeResult, Report
 from nndoctor.report.text import printable
@@ -12,6 +14,15 @@ def render(report: Report) -> str:
     lines = [_finding(finding, report.target) for finding in report.findings]
     lines += [_failure(failure, report.target) for failure in report.failures]
     lines += [_probe(probe, report.target) for probe in report.probes]
+    return "".join(printable(line) + "\n" for line in lines)
+
+
+def statistics(report: Report) -> str:
+    """How often each rule found something, the commonest first, and what could not be examined."""
+    counts = Counter((finding.code, finding.name, finding.severity.value) for finding in report.findings)
+    ordered = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    lines = [f"{number:>6}  {severity:<8} {code:<6} {name}" for (code, name, severity), number in ordered]
+    lines += [_failure(failure, report.target) for failure in report.failures]
     return "".join(printable(line) + "\n" for line in lines)
 
 

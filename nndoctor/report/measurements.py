@@ -32,7 +32,7 @@ def probe_lines(report: Report) -> Iterator[Text]:
     for probe in report.probes:
         word = worst.get(probe.code, Severity.INFO).value if probe.status == "finding" else probe.status
         line = Text().append(f"{printable(word):<{STATUS}}", STYLES.get(word, ""))
-        line.append(f"{probe.code:<{CODE}}{probe.name:<{name_width}}").append(printable(probe.summary))
+        line.append(f"{probe.code:<{CODE}}{printable(probe.name):<{name_width}}").append(printable(probe.summary))
         yield line
         for name, series in probe.series.items():
             yield from _series_lines(name, series, probe)

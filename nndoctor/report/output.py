@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, TextIO
 
 from nndoctor.findings import Failure, Finding, Report, Severity
-from nndoctor.report.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,56 +17,30 @@ PLAIN_WIDTH = 100  # of the full report where there is no terminal to ask
 CLEAN, FINDINGS, COULD_NOT_RUN = 0, 1, 2
 
 
-class Format(str, Enum):
-    """Forms of the report."""
-
-    FULL = "full"
-    CONCISE = "concise"
-    JSON = "json"
-
-
-class Colour(str, Enum):
-    """When the full report is coloured."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
 @dataclass(frozen=True, slots=True)
 class Style:
     """How the user wants to see the report."""
 
-    format: Format = Format.FULL
-    colour: Colour = Colour.AUTO
+    format: str = "full"  # or "concise", "json"
+    colour: str = "auto"  # or "always", "never"; only the full report is coloured
     statistics: bool = False
 
 
 def write(report: Report, style: Style, stream: TextIO) -> None:
-    """Write the report; what cannot be encoded on the stream is the caller's to set up."""
-    if style.format is Format.JSON:
+    """Write the report; JSON holds the statistics anyway."""
+    if style.format == "json":
         from nndoctor.report import json
 
         stream.write(json.render(report))
-    elif style.statistics:
-        stream.write(statistics(report))
-    elif style.format is Format.CONCISE:
+    elif style.statistics or style.format == "concise":
         from nndoctor.report import concise
 
-        stream.write(concise.render(report))
+        stream.write(concise.statistics(report) if style.statistics else concise.render(report))
     else:
         from nndoctor.report import terminal
 
         terminal.render(report, make_console(stream, style.colour))
     stream.flush()
-
-
-def statistics(report: Report) -> str:
-    """One line for each rule that found something: how often, how bad, which; the commonest first."""
-    counts = Counter((finding.code, finding.name, finding.severity.value) for finding in report.findings)
-    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
-    lines = [f"{number:>6}  {severity:<8} {code:<6} {name}" for (code, name, severity), number in rows]
-    return "".join(printable(line) + "\n" for line in lines)
 
 
 def exit_status(report: Report, fail_on: Severity, exit_zero: bool) -> int:
@@ -81,7 +52,7 @@ def exit_status(report: Report, fail_on: Severity, exit_zero: bool) -> int:
     return FINDINGS if any(grave) and not exit_zero else CLEAN
 
 
-def make_console(stream: TextIO, colour: Colour) -> Console:
+def make_console(stream: TextIO, colour: str) -> Console:
     """A rich console that prints what it is given: no markup, no emoji, no highlighting."""
     from rich.console import Console
 
@@ -98,10 +69,10 @@ def make_console(stream: TextIO, colour: Colour) -> Console:
     )
 
 
-def wants_colour(stream: TextIO, colour: Colour) -> bool:
+def wants_colour(stream: TextIO, colour: str) -> bool:
     """--color first, then FORCE_COLOR and NO_COLOR, then whether the stream is a terminal that knows colours."""
-    if colour is not Colour.AUTO:
-        return colour is Colour.ALWAYS
+    if colour != "auto":
+        return colour == "always"
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

@@ -22,6 +22,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 def indented(prose: str, indent: int, width: int) -> Iterator[Text]:
     """The lines of one paragraph, with what stands in backticks in another colour."""
     words = printable(" ".join(prose.split()))
+    if not words:
+        return
     limit = max(min(width, MAX_WIDTH) - indent, MIN_WIDTH)
     text = Text("\n".join(textwrap.wrap(words, limit, break_long_words=False, break_on_hyphens=False)))
     text.highlight_regex(CODE, "cyan")

@@ -28,10 +28,11 @@ def _lines(report: Report, width: int) -> Iterator[Text]:
     yield _headline(report, width)
     for note in report.notes:
         yield from labelled("note", note, width)
-    first = {finding.code: finding for finding in reversed(report.findings)}
+    explained: set[str] = set()
     for finding in report.findings:
         yield Text()
-        yield from _finding(finding, width, explained=first[finding.code] is not finding)
+        yield from _finding(finding, width, with_reasons=finding.code not in explained)
+        explained.add(finding.code)
     if report.probes:
         yield Text()
         yield from probe_lines(report)
@@ -54,7 +55,7 @@ def _headline(report: Report, width: int) -> Text:
     return justified(left, right, width)
 
 
-def _finding(finding: Finding, width: int, explained: bool) -> Iterator[Text]:
+def _finding(finding: Finding, width: int, with_reasons: bool) -> Iterator[Text]:
     style = STYLES[finding.severity.value]
     head = Text().append(finding.severity.value, style).append(f" {finding.code} ", "bold").append(finding.name)
     yield justified(head, finding.confidence.value, width)
@@ -65,7 +66,7 @@ def _finding(finding: Finding, width: int, explained: bool) -> Iterator[Text]:
     if finding.measurements:
         figures = (f"{name} {figure(value)}" for name, value in finding.measurements.items())
         yield from labelled("measured", ", ".join(figures), width)
-    if not explained and finding.code in rule_names():
+    if with_reasons and finding.code in rule_names():
         yield from labelled("why", opening(load_rule(finding.code).why), width)
     yield from labelled("do", finding.treatment, width)
 
