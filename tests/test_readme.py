@@ -1,0 +1,78 @@
+"""The README says what is so: its catalogue, its picture, its options, and the commands that .ci/run takes from it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import generate
+import pytest
+
+from nndoctor.cli import app
+from nndoctor.config import load_settings
+from nndoctor.findings import Confidence, Evidence, Failure, Finding, ProbeResult, Report, Series, Severity
+from nndoctor.report.json import render
+
+TEXT = generate.README.read_text(encoding="utf-8")
+
+
+def block(before: str) -> str:
+    """The fenced block that follows the text `before`."""
+    match = re.search(re.escape(before) + r".*?^```\w+\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    assert match
+    return match[1]
+
+
+def test_the_catalogue_is_the_one_in_rules() -> None:
+    _, _, rest = TEXT.partition(generate.BEGIN)
+    assert rest.partition(generate.END)[0].strip() == generate.catalogue(), "run python tests/generate.py"
+
+
+def test_the_settings_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(block("### Settings"), encoding="utf-8")
+    settings = load_settings(tmp_path)
+    assert settings.select
+    assert settings.per_file_ignores
+
+
+def test_the_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["scan"], ["probe"]):
+        app([*command, "--help"], standalone_mode=False)
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT.partition("## Work on it")[0]))
+    assert "--select" in used
+    assert used <= known
+
+
+def test_the_json_form_is_documented() -> None:
+    finding = Finding(
+        "ND101", "name", Severity.ERROR, Confidence.CERTAIN, "message", "treatment", evidence=(Evidence("step"),)
+    )
+    probe = ProbeResult("NDP01", "name", "ok", "summary", series={"loss": Series((1.0,), "loss")})
+    document = json.loads(render(Report("scan", "a.py", (finding,), (probe,), (Failure("message"),))))
+    _, _, section = TEXT.partition("### JSON")
+    rows = dict(re.findall(r"^\| `([\w\[\].]+)` \| (.*) \|$", section.partition("\n## ")[0], re.MULTILINE))
+    parts = {
+        "tool": document["tool"],
+        "summary": document["summary"],
+        "findings": document["findings"][0],
+        "findings[].evidence": document["findings"][0]["evidence"][0],
+        "probes": document["probes"][0],
+        "probes[].series": document["probes"][0]["series"]["loss"],
+        "failures": document["failures"][0],
+    }
+    assert rows.keys() == parts.keys() | {"version"}
+    for name, part in parts.items():
+        documented = set(re.findall(r"`(\w+)`", rows[name])) - {"ok", "finding", "failed", "skipped"}
+        assert documented == part.keys(), name
+
+
+def test_the_picture_is_the_report() -> None:
+    def text(svg: str) -> list[str]:
+        return [html.unescape(line) for line in re.findall(r"<text[^>]*>(.*?)</text>", svg)]
+
+    picture = generate.PICTURE.read_text(encoding="utf-8")
+    assert text(picture) == text(generate.picture()), "run python tests/generate.py"
+    assert "url(http" not in picture
