@@ -450,7 +450,28 @@ print("rich" in sys.modules, file=sys.stderr)
     assert interpreter("-c", program).stderr == "False\n"
 
 
-# The reader of a pipe
+# Streams
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_sentence_and_2() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from nndoctor.cli import main; main()", "rules"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(nndoctor.__file__).parents[1])},
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
+def test_no_standard_output_is_no_crash() -> None:
+    program = "import sys; sys.stdout = None; from nndoctor.cli import main; main()"
+    assert interpreter("-W", "ignore::ResourceWarning", "-c", program, "rules").returncode == 0
 
 
 def test_a_reader_that_stops_early_changes_nothing() -> None:

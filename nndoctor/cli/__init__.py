@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,15 +34,15 @@ for command in (scan, probe, explain, rules):
 
 def main() -> NoReturn:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        # A Latin-1 terminal gets a question mark for a curve, not an exception.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
         app(prog_name="nndoctor")
     except UserError as error:
         _complain(str(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        _complain(f"the system refused: {error}")
     except Exception as error:
         _complain(
             f"the doctor itself failed with {type(error).__name__}: {error}; "
@@ -49,12 +51,22 @@ def main() -> NoReturn:
     sys.exit()
 
 
+def _prepare_streams() -> None:
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115: it lives as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A Latin-1 terminal gets a question mark for a curve, not an exception.
+        sys.stdout.reconfigure(errors="replace")
+
+
 def _complain(sentence: str) -> NoReturn:
+    from nndoctor.report.text import printable
+
     if os.environ.get("NNDOCTOR_DEBUG"):
         import traceback
 
         traceback.print_exc()
-    print(f"nndoctor: error: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"nndoctor: error: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     sys.exit(COULD_NOT_RUN)
 
 
