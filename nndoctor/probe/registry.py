@@ -96,3 +96,26 @@ def finding(
         evidence=evidence,
         measurements=measurements or {},
     )
+
+
+def model_finding(
+    code: str,
+    subject: Subject,
+    message: str,
+    *,
+    treatment: str | None = None,
+    severity: Severity | None = None,
+    confidence: Confidence = Confidence.LIKELY,
+    measurements: Mapping[str, Figure] | None = None,
+) -> Finding:
+    """A finding about the subject as a whole: it points at the line where the model's class or factory begins."""
+    return finding(
+        code,
+        message,
+        treatment=treatment,
+        severity=severity,
+        confidence=confidence,
+        location=subject.location,
+        source_line=subject.source_line,
+        measurements=measurements,
+    )

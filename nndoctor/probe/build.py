@@ -1,0 +1,187 @@
+"""Builds the Subject from what the user named on the command line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from nndoctor.errors import UserError
+from nndoctor.probe.batch import Batch
+from nndoctor.probe.batches import Batches, fetch
+from nndoctor.probe.data import Loaders, open_data
+from nndoctor.probe.effort import Effort
+from nndoctor.probe.entrypoint import load
+from nndoctor.probe.errors import SubjectError
+from nndoctor.probe.models import BuiltModel, build_model
+from nndoctor.probe.objective import Found, find_objective
+from nndoctor.probe.optimizers import optimizer_maker
+from nndoctor.probe.session import sandbox, seed_everything
+from nndoctor.probe.splitting import Splitter, find_splitter
+from nndoctor.probe.subject import Subject
+from nndoctor.requests import ProbeRequest
+
+# Probes cope with few batches, so a slow loader is read no longer than this share of the deadline.
+FETCH_SHARE = 0.25
+Announce = Callable[[str], None]
+"""Told what is about to happen, so that whoever watches knows what hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What the entrypoints named, made and opened."""
+
+    built: BuiltModel
+    loaders: Loaders
+    loss: Any = None
+    optimizer: Any = None
+    step: Any = None
+
+
+def build_subject(request: ProbeRequest, effort: Effort, announce: Announce = lambda _: None) -> Subject:
+    """Import, make and try out what the request names; raises UserError with a sentence that says what is wrong."""
+    device = find_device(request.device)
+    with warnings.catch_warnings():  # the user's warnings are no business of the report
+        warnings.simplefilter("ignore")
+        return assemble(request, effort, device, open_ingredients(request, announce), announce)
+
+
+def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
+    """Import every entrypoint; each begins at the seed, so that none depends on what the others draw."""
+
+    def fresh(text: str | None) -> Any:
+        if text is None:
+            return None
+        announce(f"importing {text}")
+        seed_everything(request.seed)
+        return load(text)
+
+    model, data, step = fresh(request.model), fresh(request.data), fresh(request.step)
+    loss, optimizer = fresh(request.loss), fresh(request.optimizer)
+    announce(f"making the model of {request.model}")
+    seed_everything(request.seed)
+    built = build_model(model, request.model, request.arguments)
+    announce(f"opening the data of {request.data}")
+    seed_everything(request.seed)
+    return Ingredients(built, open_data(data, request.data), loss, optimizer, step)
+
+
+def assemble(
+    request: ProbeRequest, effort: Effort, device: torch.device, ingredients: Ingredients, announce: Announce
+) -> Subject:
+    """Fetch batches, find out what is input, target and loss, and put everything together."""
+    built, loaders = ingredients.built, ingredients.loaders
+    announce(f"waiting for the first batch of {request.data}")
+    seed_everything(request.seed)
+    batches = fetch(loaders.train, effort.batches, device, FETCH_SHARE * effort.setup_seconds)
+    announce(f"waiting for the first validation batch of {request.data}")
+    validation = _fetch_validation(loaders, effort, device)
+    announce("running the model for the first time")
+    model = built.model.to(device)
+    lazy = _materialise(model, batches.first(1)[0], request)
+    splitter = _find_splitter(model, batches, request, strict=ingredients.step is None)
+    loss = built.loss if ingredients.loss is None else ingredients.loss
+    amp = _autocast_type(device) if request.amp else None
+    found = _find_objective(model, batches, splitter, (loss, ingredients.step), (request.seed, device, amp))
+    return Subject(
+        model=model,
+        batches=batches,
+        split=splitter,
+        objective=found.objective,
+        optimizer=_find_optimizer(built, ingredients, request),
+        task=found.task,
+        validation=validation,
+        device=device,
+        amp=amp,
+        seed=request.seed,
+        location=built.location,
+        source_line=built.source_line,
+        notes=(*_notes(found, splitter, device, amp), *lazy, *built.notes, *loaders.notes),
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; raises UserError if the machine has none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {name}: this torch has no such device here; use cpu") from error
+    return device
+
+
+def _autocast_type(device: torch.device) -> torch.dtype:
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def _fetch_validation(loaders: Loaders, effort: Effort, device: torch.device) -> Batches | None:
+    if loaders.validation is None:
+        return None
+    return fetch(loaders.validation, effort.batches, device, FETCH_SHARE * effort.setup_seconds)
+
+
+def _materialise(model: nn.Module, batch: Batch, request: ProbeRequest) -> tuple[str, ...]:
+    """Let lazy layers take their shapes from a batch; in eval mode, so that no running statistic moves."""
+    count = sum(is_lazy(parameter) for parameter in model.parameters())
+    if not count:
+        return ()
+    seed_everything(request.seed)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    find_splitter(model, batch, request.inputs, request.targets)
+    for module, training in modes:
+        module.training = training
+    return (f"model: {count} lazy parameters took their shapes from the first batch",)
+
+
+def _find_splitter(model: nn.Module, batches: Batches, request: ProbeRequest, *, strict: bool) -> Splitter:
+    with sandbox(model, seed=request.seed):
+        model.train()
+        try:
+            return find_splitter(model, batches.first(1)[0], request.inputs, request.targets)
+        except SubjectError:
+            if strict and not hasattr(model, "training_step"):
+                raise
+            return Splitter(args=("",))  # the step knows how to call the model; probes of the outputs will not
+
+
+def _find_objective(
+    model: nn.Module,
+    batches: Batches,
+    splitter: Splitter,
+    given: tuple[Any, Any],
+    setting: tuple[int, torch.device, torch.dtype | None],
+) -> Found:
+    loss, step = given
+    seed, device, amp = setting
+    if isinstance(loss, nn.Module):
+        loss.to(device)
+    autocast = torch.autocast(device.type, dtype=amp) if amp else nullcontext()
+    with sandbox(model, loss, seed=seed), autocast:
+        model.train()
+        return find_objective(model, batches.first(1)[0], splitter, loss, step)
+
+
+def _find_optimizer(built: BuiltModel, ingredients: Ingredients, request: ProbeRequest) -> Any:
+    if ingredients.optimizer is not None:
+        return optimizer_maker(ingredients.optimizer, request.optimizer or "the optimizer")
+    if built.optimizer is not None:
+        return optimizer_maker(built.optimizer, f"the optimizer of {request.model}")
+    configure = getattr(built.model, "configure_optimizers", None)
+    return optimizer_maker(configure, "configure_optimizers") if callable(configure) else None
+
+
+def _notes(found: Found, splitter: Splitter, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:
+    loss = found.objective.origin if found.objective else "none found; give one with --loss or --step"
+    precision = f", autocast to {str(amp).removeprefix('torch.')}" if amp else ""
+    return (f"loss: {loss}", f"batch: {splitter.describe()}", f"device: {device}{precision}")

@@ -1,0 +1,136 @@
+"""Turns `module:attribute` or `path/to/file.py:attribute` into the object, with errors that a newcomer can act on."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.errors import EntrypointError
+
+
+def load(text: str) -> Any:
+    """The object that the entrypoint names; raises EntrypointError."""
+    target, colon, attribute = text.rpartition(":")
+    if not colon or not target or not attribute:
+        raise EntrypointError(f"`{text}` names no object: write module:attribute, for instance train:build_model")
+    module = _import(*_as_module(target))
+    return _attribute(module, attribute, text)
+
+
+def _as_module(target: str) -> tuple[str, Path]:
+    """The module's dotted name, and the directory from which it is imported."""
+    if not target.endswith(".py") and "/" not in target:
+        return target, Path.cwd()
+    path = Path(target).resolve()
+    if not path.is_file():
+        raise EntrypointError(f"there is no file {target}{_suggest(path.name, _names_in(path.parent, '.py'))}")
+    directory, name = path.parent, path.stem
+    while (directory / "__init__.py").is_file():
+        directory, name = directory.parent, f"{directory.name}.{name}"
+    return name, directory
+
+
+def _import(name: str, directory: Path) -> ModuleType:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise EntrypointError(_no_module(name, error.name, directory)) from error
+        raise _import_failed(name, error) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a script that parses its arguments on import raises SystemExit
+        raise _import_failed(name, error) from error
+
+
+def _no_module(name: str, missing: str, directory: Path) -> str:
+    parent = directory.joinpath(*missing.split(".")[:-1])
+    near = _suggest(missing.rpartition(".")[2], _names_in(parent))
+    return f"there is no module `{missing}` in {parent} or on the Python path{near}"
+
+
+def _import_failed(name: str, error: BaseException) -> EntrypointError:
+    place = place_of_error(error)
+    where = f" at {place.path}:{place.line}" if place else ""
+    advice = "; put what runs on import under `if __name__ == '__main__':`" if isinstance(error, SystemExit) else ""
+    return EntrypointError(f"importing `{name}` failed{where}: {describe_error(error)}{advice}", place)
+
+
+def _attribute(module: ModuleType, dotted: str, text: str) -> Any:
+    value: Any = module
+    for part in dotted.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            names = [name for name in dir(value) if not name.startswith("_")]
+            owner = f"module `{module.__name__}`" if value is module else f"`{type(value).__name__}`"
+            raise EntrypointError(f"{owner} has no `{part}` (asked for by {text}){_suggest(part, names)}") from None
+    return value
+
+
+def _names_in(directory: Path, suffix: str = "") -> list[str]:
+    """The modules and packages of a directory, or its files with their suffix."""
+    if not directory.is_dir():
+        return []
+    files = [path.stem + suffix for path in directory.glob("*.py")]
+    return files if suffix else files + [path.parent.name for path in directory.glob("*/__init__.py")]
+
+
+def _suggest(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(f'`{match}`' for match in near)}?" if near else ""
+
+
+def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str, str] | None = None) -> Any:
+    """Call the user's factory; raises EntrypointError if it needs arguments that were not given, or raises."""
+    given = {key: _literal(text) for key, text in (arguments or {}).items()}
+    missing = [parameter for parameter in required_parameters(factory) if parameter not in given]
+    if missing:
+        raise EntrypointError(_missing_arguments(name, missing, by_option=arguments is not None))
+    try:
+        return factory(**given)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        place = place_of_error(error)
+        where = f" at {place.path}:{place.line}" if place else ""
+        raise EntrypointError(f"`{name}` failed{where}: {describe_error(error)}", place) from error
+
+
+def required_parameters(function: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that have no default; empty if the signature cannot be read."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+
+
+def _missing_arguments(name: str, missing: list[str], *, by_option: bool) -> str:
+    needed = ", ".join(f"`{parameter}`" for parameter in missing)
+    call = ", ".join(f"{parameter}=..." for parameter in missing)
+    option = f"give {' '.join(f'--arg {parameter}=...' for parameter in missing)}, or " if by_option else ""
+    return (
+        f"`{name}` needs {needed}: {option}name a function without arguments, "
+        f"for instance `def build(): return {name.rpartition(':')[2]}({call})`"
+    )
+
+
+def _literal(text: str) -> Any:
+    """A number, tuple, None, True or False as Python writes it; everything else is text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

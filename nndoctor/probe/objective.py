@@ -1,0 +1,245 @@
+"""Which loss is measured: the step's, the user's, the model's own, or the one that outputs and targets imply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nndoctor.probe.batch import Batch, children, leaves
+from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.criteria import Criterion, known_criteria
+from nndoctor.probe.entrypoint import call_factory, required_parameters
+from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
+from nndoctor.probe.outputs import main_tensor, own_loss
+from nndoctor.probe.subject import Objective, Split, Task
+
+# A known loss is the model's own if both agree to this share: float32 sums in another order differ by less.
+SAME_LOSS = 1e-4
+Splitting = Callable[[Batch], Split]
+Step = Callable[[nn.Module, Batch], Any]
+Compute = Callable[[nn.Module, Batch], tuple[Tensor, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The objective, None if no loss was found, and what it says about the task."""
+
+    objective: Objective | None
+    task: Task
+
+
+def find_objective(
+    model: nn.Module, batch: Batch, split: Splitting, loss: Any = None, step: Step | None = None
+) -> Found:
+    """Try the sources of a loss in their order; runs the model with gradients, the caller keeps it in a sandbox."""
+    if step is not None:
+        return _from_step(model, batch, split, step, "computed by the step that was given with --step")
+    if loss is not None:
+        return _from_loss(model, batch, split, _as_function(loss))
+    if callable(training_step := getattr(model, "training_step", None)):
+        return _from_step(model, batch, split, lambda _, part: training_step(part, 0), "the model's training_step")
+    outputs = _call(model, split(batch))
+    if own_loss(outputs) is not None:
+        return _from_model(outputs, split, batch)
+    return _inferred(outputs, split, batch)
+
+
+def _call(model: nn.Module, split: Split) -> Any:
+    return model(*split.args, **split.kwargs)
+
+
+def _from_step(model: nn.Module, batch: Batch, split: Splitting, step: Step, origin: str) -> Found:
+    def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
+        seen: list[Any] = []
+        hook = module.register_forward_hook(lambda _, __, outputs: seen.append(outputs))
+        try:
+            value = step(module, part)
+        finally:
+            hook.remove()
+        return as_scalar(value), seen[-1] if seen else None
+
+    loss, outputs = _first_loss(model, batch, compute)
+    known = recognise(loss, outputs, split(batch))
+    return Found(Objective(_named(origin, known), compute, known), known.task if known else Task())
+
+
+def _first_loss(model: nn.Module, batch: Batch, compute: Compute) -> tuple[Tensor, Any]:
+    """Run the step once and see that it is one; raises SubjectError if it fails, or optimises by itself."""
+    versions = [parameter._version for parameter in model.parameters()]
+    try:
+        loss, outputs = compute(model, batch)
+    except Exception as error:
+        raise SubjectError(f"the step failed{_where(error)}: {describe_error(error)}") from error
+    if versions != [parameter._version for parameter in model.parameters()]:
+        raise SubjectError("the step changes the weights: it must return the loss and leave optimizer.step() out")
+    if any(parameter.grad is not None for parameter in model.parameters()):
+        raise SubjectError("the step calls backward: it must return the loss and leave backward() out")
+    return loss, outputs
+
+
+def _as_function(loss: Any) -> Any:
+    """The loss as something to call with outputs and targets: a class is made, a factory without arguments called."""
+    if isinstance(loss, nn.Module):
+        return loss
+    if isinstance(loss, type) or (callable(loss) and not required_parameters(loss) and not _is_builtin(loss)):
+        loss = call_factory(loss, getattr(loss, "__name__", "the loss"))
+    if not callable(loss):
+        raise EntrypointError(
+            f"--loss names an object of type {type(loss).__name__}: it must be called with outputs and targets"
+        )
+    return loss
+
+
+def _is_builtin(function: Any) -> bool:
+    return type(function).__name__ == "builtin_function_or_method"
+
+
+Arguments = Callable[[Any, Split], tuple[Any, ...]]
+"""What the loss is called with, made of the outputs and the split batch."""
+
+
+def _ways(loss: Any) -> Iterator[tuple[str, Arguments]]:
+    """How training loops call a loss, the plainest first."""
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    if len(required_parameters(called)) == 1:
+        yield "the outputs", lambda outputs, _: (outputs,)
+        yield "the main output", lambda outputs, _: (main_tensor(outputs),)
+    yield "outputs and targets", lambda outputs, split: (outputs, _targets(split))
+    yield "main output and targets", lambda outputs, split: (main_tensor(outputs), _targets(split))
+    yield "outputs and targets, both flattened over positions", _flattened
+    yield "outputs with their classes second, and targets", _classes_second
+
+
+def _targets(split: Split) -> Any:
+    """The targets; for a batch without any, what the model was given (an autoencoder)."""
+    if split.targets is not None:
+        return split.targets
+    return split.args[0] if split.args else next(iter(split.kwargs.values()))
+
+
+def _flattened(outputs: Any, split: Split) -> tuple[Any, ...]:
+    output, target = main_tensor(outputs), _targets(split)
+    return output.flatten(0, -2), target.flatten()
+
+
+def _classes_second(outputs: Any, split: Split) -> tuple[Any, ...]:
+    return main_tensor(outputs).movedim(-1, 1), _targets(split)
+
+
+def _from_loss(model: nn.Module, batch: Batch, split: Splitting, loss: Any) -> Found:
+    parts = split(batch)
+    outputs = _call(model, parts)
+    way, arguments = _way_that_works(loss, outputs, parts)
+
+    def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
+        pieces = split(part)
+        returned = _call(module, pieces)
+        return as_scalar(loss(*arguments(returned, pieces))), returned
+
+    value = as_scalar(loss(*arguments(outputs, parts)))
+    known = recognise(value, outputs, parts)
+    plain = isinstance(outputs, Tensor) or way != "outputs and targets"
+    criterion = (lambda output, pieces: as_scalar(loss(*arguments(output, pieces)))) if plain else known
+    origin = _named(f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way}", known)
+    task = known.task if known else _likely_task(outputs, parts)
+    return Found(Objective(origin, compute, criterion, loss if isinstance(loss, nn.Module) else None), task)
+
+
+def _way_that_works(loss: Any, outputs: Any, parts: Split) -> tuple[str, Arguments]:
+    first_error: Exception | None = None
+    for way, arguments in _ways(loss):
+        try:
+            as_scalar(loss(*arguments(outputs, parts)))
+        except Exception as error:  # whatever the user's loss raises for a wrong call
+            first_error = first_error or error
+        else:
+            return way, arguments
+    assert first_error is not None, "every loss has a way to be tried"
+    raise SubjectError(
+        f"the loss failed{_where(first_error)}: {describe_error(first_error)}; outputs {_shapes(outputs)}, "
+        f"targets {_shapes(parts.targets)}"
+    ) from first_error
+
+
+def _where(error: BaseException) -> str:
+    place = place_of_error(error)
+    return f" at {place.path}:{place.line}" if place else ""
+
+
+def _shapes(value: Any) -> str:
+    described = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for _, tensor in leaves(value)]
+    return ", ".join(described) or "none"
+
+
+def _from_model(outputs: Any, split: Splitting, batch: Batch) -> Found:
+    def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
+        returned = _call(module, split(part))
+        value = own_loss(returned)
+        if value is None:
+            raise SubjectError("the model returned a loss for the first batch and none for a later one")
+        return value, returned
+
+    value = own_loss(outputs)
+    assert value is not None, "the caller has seen it"
+    known = recognise(value, outputs, split(batch))
+    return Found(Objective(_named("the model's own", known), compute, known), known.task if known else Task())
+
+
+def _inferred(outputs: Any, split: Splitting, batch: Batch) -> Found:
+    known = _likeliest(outputs, split(batch))
+    if known is None:
+        return Found(None, Task())
+
+    def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
+        pieces = split(part)
+        returned = _call(module, pieces)
+        return known(main_tensor(returned), pieces), returned
+
+    reason = f"outputs are {_shapes(main_tensor(outputs))}, targets {_shapes(split(batch).targets)}"
+    return Found(Objective(f"{known.name}, inferred: {reason}", compute, known), known.task)
+
+
+def _likeliest(outputs: Any, parts: Split) -> Criterion | None:
+    try:
+        return next(known_criteria(main_tensor(outputs), parts), None)
+    except NotApplicableError:
+        return None
+
+
+def _likely_task(outputs: Any, parts: Split) -> Task:
+    try:
+        known = _likeliest(outputs, parts)
+    except SubjectError:
+        return Task()
+    return known.task if known else Task()
+
+
+def recognise(loss: Tensor, outputs: Any, parts: Split) -> Criterion | None:
+    """The known loss that gives this value for these outputs, None if it is none of them."""
+    try:
+        criteria = list(known_criteria(main_tensor(outputs), parts))
+    except (NotApplicableError, SubjectError):
+        return None
+    with torch.no_grad():
+        for criterion in criteria:
+            if torch.isclose(criterion(main_tensor(outputs), parts).float(), loss.float(), rtol=SAME_LOSS, atol=1e-7):
+                return criterion
+    return None
+
+
+def _named(origin: str, known: Criterion | None) -> str:
+    return f"{origin} ({known.name})" if known else origin
+
+
+def as_scalar(value: Any) -> Tensor:
+    """The loss as one number; a loss that comes with figures to log is found among them, one per example averaged."""
+    loss = value if isinstance(value, Tensor) else own_loss(value)
+    if loss is None and children(value):
+        loss = next((tensor for _, tensor in leaves(value) if tensor.ndim == 0 and tensor.requires_grad), None)
+    if loss is None:
+        raise TypeError(f"the loss is no tensor but {type(value).__name__}")
+    return loss.mean() if loss.ndim else loss

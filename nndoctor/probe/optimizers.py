@@ -1,0 +1,96 @@
+"""OPTIMIZER as the user named it (an instance, a class, a factory) becomes a way to make a fresh one for a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.entrypoint import required_parameters
+from nndoctor.probe.errors import EntrypointError
+
+Make = Callable[[nn.Module], Optimizer]
+MODEL_NAMES = frozenset({"model", "net", "network", "module", "m"})
+
+
+def optimizer_maker(value: Any, name: str) -> Make:
+    """A function that makes the user's optimizer anew; the user's own instance is never stepped."""
+    if isinstance(value, Optimizer):
+        return lambda model: _like(value, model)
+    if not callable(value):
+        raise EntrypointError(
+            f"`{name}` is of type {type(value).__name__}: it must be an optimizer, a class or a factory"
+        )
+    return lambda model: _called(value, name, model)
+
+
+def learning_rate(optimizer: Optimizer) -> float:
+    """The highest rate of its groups; where a warm-up has already lowered it, the rate before."""
+    return max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
+
+
+def _called(factory: Callable[..., Any], name: str, model: nn.Module) -> Optimizer:
+    first_error: Exception | None = None
+    for arguments in _ways(factory, model):
+        try:
+            made = _only_optimizer(factory(*arguments))
+        except Exception as error:  # whatever a factory raises for the wrong argument
+            first_error = first_error or error
+        else:
+            if made is not None:
+                return _like(made, model) if not arguments else made
+    if first_error is None:
+        raise EntrypointError(f"`{name}` returns no torch.optim.Optimizer")
+    place = place_of_error(first_error)
+    where = f" at {place.path}:{place.line}" if place else ""
+    raise EntrypointError(
+        f"`{name}` makes no optimizer{where}: {describe_error(first_error)}; it is called with the model or with its "
+        "parameters, according to the name of its argument",
+        place,
+    ) from first_error
+
+
+def _ways(factory: Callable[..., Any], model: nn.Module) -> list[tuple[Any, ...]]:
+    """What the factory may be called with, by the name of its first parameter."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    by_model: tuple[Any, ...] = (model,)
+    by_parameters: tuple[Any, ...] = (trainable,)
+    required = required_parameters(factory)
+    if not required and not isinstance(factory, type):
+        return [()]
+    names_model = bool(required) and required[0].lower() in MODEL_NAMES
+    return [by_model, by_parameters] if names_model else [by_parameters, by_model]
+
+
+def _only_optimizer(made: Any) -> Optimizer | None:
+    """The first optimizer in what a factory or a LightningModule's configure_optimizers returns."""
+    while isinstance(made, (tuple, list)) and made:
+        made = made[0]
+    if isinstance(made, Mapping):
+        made = made.get("optimizer")
+    return made if isinstance(made, Optimizer) else None
+
+
+def _like(original: Optimizer, model: nn.Module) -> Optimizer:
+    """A fresh optimizer of the same class, groups and rates over the parameters of `model`."""
+    kind = type(original)
+    accepted = inspect.signature(kind).parameters
+    defaults = {key: value for key, value in original.defaults.items() if key in accepted}
+    return kind(_groups_like(original, model), **defaults)
+
+
+def _groups_like(original: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
+    """The original's groups; the parameters of another instance of the model are matched by their order."""
+    own = list(model.parameters())
+    known = {id(parameter) for parameter in own}
+    listed = [parameter for group in original.param_groups for parameter in group["params"]]
+    if any(id(parameter) in known for parameter in listed):
+        return [{**group, "lr": group.get("initial_lr", group["lr"])} for group in original.param_groups]
+    if len(original.param_groups) == 1 or [p.shape for p in listed] != [p.shape for p in own]:
+        return [{**original.param_groups[0], "params": [p for p in own if p.requires_grad]}]
+    remaining = iter(own)
+    return [{**group, "params": [next(remaining) for _ in group["params"]]} for group in original.param_groups]
