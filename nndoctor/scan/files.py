@@ -1,0 +1,149 @@
+"""Which files the user means: paths on the command line, folders walked with their .gitignore honoured."""
+
+# Paths are strings here: thousands are made and compared, and pathlib's objects cost ten times as much.
+# ruff: noqa: PTH100, PTH110, PTH112, PTH118, PTH120, PTH206
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nndoctor.errors import UserError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+SUFFIXES = (".py", ".ipynb")
+
+# Folders that hold no code of the project: what version control, environments, builds and tools put there.
+EXCLUDED_FOLDERS = frozenset(
+    {
+        ".bzr", ".direnv", ".eggs", ".git", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nndoctor_cache", ".nox",
+        ".pytest_cache", ".ruff_cache", ".svn", ".tox", ".venv", ".vscode", "__pycache__", "__pypackages__", "_build",
+        "build", "dist", "node_modules", "site-packages", "venv",
+    }
+)  # fmt: skip
+ENVIRONMENT_MARK = "pyvenv.cfg"  # a virtual environment by any other name
+
+
+def discover(paths: Sequence[Path], root: Path, exclude: Sequence[str] = (), force_exclude: bool = False) -> list[Path]:
+    """The `.py` and `.ipynb` files below the folders, and the given files whatever they are called; absolute, sorted.
+
+    `exclude` holds patterns as in .gitignore, relative to `root`. They and the excluded folders concern what a walk
+    finds, and with `force_exclude` also the given paths. Raises UserError for a path that does not exist.
+    """
+    base = os.path.abspath(root)
+    excluded = (_Patterns(base, _compile(exclude)),) if exclude else ()
+    found: dict[str, str] = {}  # by real path, so that no file comes twice
+    for path in paths:
+        absolute = os.path.abspath(path)
+        if not os.path.exists(absolute):
+            raise UserError(f"{path}: no such file or folder")
+        if force_exclude and _is_excluded(absolute, base, excluded):
+            continue
+        for file in _walk(absolute, excluded) if os.path.isdir(absolute) else (absolute,):
+            found.setdefault(os.path.realpath(file), file)
+    return [Path(file) for file in sorted(found.values())]
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """The lines of a .gitignore, and the folder that they start from."""
+
+    folder: str
+    spec: GitIgnoreSpec
+
+    def verdict(self, path: str) -> bool | None:
+        """Ignored, kept by a `!` pattern, or not mentioned; the path of a folder ends with a slash."""
+        if not path.startswith(self.folder + os.sep):
+            return None
+        return self.spec.check_file(path[len(self.folder) + 1 :]).include
+
+
+def _walk(top: str, excluded: tuple[_Patterns, ...]) -> Iterator[str]:
+    """Follows links to files but not to folders, so that it ends."""
+    waiting = [(top, _inherited(top))]
+    while waiting:
+        folder, ignored = waiting.pop()
+        entries = _entries(folder)
+        names = {entry.name for entry in entries}
+        if ENVIRONMENT_MARK in names and folder != top:
+            continue
+        if ".gitignore" in names:
+            ignored = (*ignored, *_read(folder))
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            path = entry.path + os.sep if is_folder else entry.path
+            if entry.name in EXCLUDED_FOLDERS or not (is_folder or entry.name.endswith(SUFFIXES)):
+                continue
+            if _verdict(path, excluded) or _verdict(path, ignored):
+                continue
+            if is_folder:
+                waiting.append((entry.path, ignored))
+            elif entry.is_file():
+                yield entry.path
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # not ours to read, or gone meanwhile
+        return []
+
+
+def _verdict(path: str, patterns: tuple[_Patterns, ...]) -> bool:
+    """The deepest .gitignore that mentions a path decides."""
+    verdicts = (pattern.verdict(path) for pattern in reversed(patterns))
+    return next((verdict for verdict in verdicts if verdict is not None), False)
+
+
+def _is_excluded(path: str, base: str, excluded: tuple[_Patterns, ...]) -> bool:
+    inside = path[len(base) :] if path.startswith(base + os.sep) else ""
+    path = path + os.sep if os.path.isdir(path) else path
+    return not EXCLUDED_FOLDERS.isdisjoint(inside.split(os.sep)) or _verdict(path, excluded)
+
+
+def _inherited(top: str) -> tuple[_Patterns, ...]:
+    """What the repository around a folder ignores; nothing if it ignores the folder, which the user has named."""
+    found: list[_Patterns] = []
+    folder = top
+    while not os.path.exists(os.path.join(folder, ".git")):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return ()  # not in a repository
+        folder = parent
+        found += _read(folder)
+    patterns = tuple(reversed(found))
+    return () if _verdict(top + os.sep, patterns) else patterns
+
+
+def _read(folder: str) -> list[_Patterns]:
+    try:
+        text = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [_Patterns(folder, _compile(text.splitlines()))]
+
+
+def _compile(lines: Sequence[str]) -> GitIgnoreSpec:
+    """As git does, without the lines that are no patterns."""
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError:
+        return GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line))
+
+
+def _is_pattern(line: str) -> bool:
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True

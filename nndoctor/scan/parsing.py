@@ -1,0 +1,76 @@
+"""Text to a libcst tree, or one sentence why there is none; libcst is imported when the first text is parsed."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nndoctor.scan.nesting import MAX_BRACKETS, MAX_CHAIN, is_too_deep
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+_PYTHON_2 = re.compile(
+    r"\s*(?:print\s+[^\s(=.]|print\s*>>|exec\s+[^\s(=.]|raise\s+[\w.]+\s*,)|.*(?:<>|\b0[0-7]+\b|\b[uU][rR][\"'])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxProblem:
+    """Why a text has no tree, and where; line and column count from 1."""
+
+    reason: str
+    line: int = 1
+    column: int = 1
+
+
+def parse(text: str) -> cst.Module | SyntaxProblem:
+    """The tree of a program."""
+    if is_too_deep(text):
+        return SyntaxProblem(
+            f"it nests more than {MAX_BRACKETS} brackets or chains more than {MAX_CHAIN} operators or branches; "
+            "if a program wrote it, exclude it"
+        )
+    import libcst
+
+    collecting = gc.isenabled()
+    gc.disable()  # the collector would walk again and again what is being built: a quarter of the time
+    try:
+        return libcst.parse_module(text)
+    except libcst.ParserSyntaxError as error:
+        return _problem(text, error)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _problem(text: str, error: cst.ParserSyntaxError) -> SyntaxProblem:
+    """CPython's own words where it refuses the text too: they name the mistake, and its place to the column."""
+    python = _python_error(text)
+    if python is None:
+        return SyntaxProblem(f"{error.message.partition(', expected')[0]}; correct it or exclude it", error.raw_line)
+    line, column = python.lineno or 1, max(1, python.offset or 1)
+    if _PYTHON_2.match(_line(text, line)):
+        return SyntaxProblem("it is written for Python 2; convert it with 2to3 or exclude it", line, column)
+    return SyntaxProblem(f"{python.msg}; correct it or exclude it", line, column)
+
+
+def _python_error(text: str) -> SyntaxError | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError):  # NUL characters before 3.12; an overflow of the compiler
+        return None
+    return None
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.split("\n")
+    return lines[number - 1] if number <= len(lines) else ""

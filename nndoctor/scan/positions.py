@@ -1,0 +1,127 @@
+"""Where the nodes of a tree stand in the text: code generation, as far as a finding needs it."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from libcst._nodes.internal import CodegenState
+
+from nndoctor.scan.lexing import line_starts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    import libcst as cst
+
+# libcst's code generation calls itself up to eight times for a level of brackets and twice for each operator of a
+# chain; parsing.py admits 100 levels and chains of 500. CPython 3.10 takes half a kilobyte of stack for such a call.
+RECURSION_LIMIT = 6000
+
+
+class Positions:
+    """Line and column of the nodes of one tree, which must be the parse of `text`."""
+
+    def __init__(self, module: cst.Module, text: str) -> None:
+        self._lines = line_starts(text)
+        self._length = len(text)
+        self._recorder = _Recorder(module.default_indent, module.default_newline)
+        self._ahead: Iterator[cst.CSTNode] = iter((*module.header, *module.body, *module.footer))
+
+    def span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
+        """First line and column, last line and column, counted from 1, the last column exclusive.
+
+        Without the whitespace and parentheses around the node. Of a compound statement it is the header, colon
+        included: a reader is shown the `for`, not the hundred lines of its body. Raises KeyError for a node that is
+        not in the tree.
+        """
+        while id(node) not in self._recorder.spans:
+            self._advance(node)
+        start, end = self._recorder.spans[id(node)]
+        suite = getattr(node, "body", None)
+        if hasattr(suite, "body"):  # of all bodies only a suite has a body: not a lambda's, not a module's
+            end = self._recorder.starts[id(suite)]
+        return (*self._place(start), *self._place(end))
+
+    def _advance(self, node: cst.CSTNode) -> None:
+        statement = next(self._ahead, None)
+        if statement is None:
+            raise KeyError(f"{type(node).__name__} is not a node of this tree")
+        with _deep_recursion():
+            statement._codegen(self._recorder)
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        offset = min(offset, self._length)
+        line = bisect_right(self._lines, offset)
+        return line, offset - self._lines[line - 1] + 1
+
+
+class _Recorder(CodegenState):
+    """Generates no code: it notes by node id from which offset to which offset its code would reach."""
+
+    def __init__(self, default_indent: str, default_newline: str) -> None:
+        super().__init__(default_indent, default_newline)
+        self.offset = 0
+        self.starts: dict[int, int] = {}  # with the whitespace before the node
+        self.spans: dict[int, tuple[int, int]] = {}
+
+    def add_indent_tokens(self) -> None:
+        self.offset += sum(map(len, self.indent_tokens))
+
+    def add_token(self, value: str) -> None:
+        self.offset += len(value)
+
+    def before_codegen(self, node: cst.CSTNode) -> None:
+        self.starts[id(node)] = self.offset
+
+    def after_codegen(self, node: cst.CSTNode) -> None:
+        if id(node) not in self.spans:
+            self.spans[id(node)] = (self.starts[id(node)], self.offset)
+
+    def record_syntactic_position(  # type: ignore[override]
+        self, node: cst.CSTNode, *, start_node: cst.CSTNode | None = None, end_node: cst.CSTNode | None = None
+    ) -> _Span:
+        return _Span(self, node, start_node, end_node)
+
+
+class _Span:
+    """Notes a node's span when its code has been passed; a generator, as libcst has it, costs three times as much."""
+
+    __slots__ = ("end_node", "node", "recorder", "start", "start_node")
+
+    def __init__(
+        self,
+        recorder: _Recorder,
+        node: cst.CSTNode,
+        start_node: cst.CSTNode | None,
+        end_node: cst.CSTNode | None,
+    ) -> None:
+        self.recorder = recorder
+        self.node = node
+        self.start = recorder.offset
+        self.start_node = start_node
+        self.end_node = end_node
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        spans = self.recorder.spans
+        start = self.start if self.start_node is None else spans[id(self.start_node)][0]
+        end = self.recorder.offset if self.end_node is None else spans[id(self.end_node)][1]
+        spans[id(self.node)] = (start, end)
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

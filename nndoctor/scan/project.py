@@ -1,0 +1,178 @@
+"""Project: which file of the project an import means; folders are listed and files read when first asked for."""
+
+# Paths are strings here: thousands are made and compared, and pathlib's objects cost ten times as much.
+# ruff: noqa: PTH100, PTH110, PTH118, PTH119, PTH120, PTH208
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from nndoctor.scan.source import SourceFile, read_source
+
+INIT = "__init__.py"
+
+# A folder with one of these is where a project starts, and so on the path of its programs.
+ROOT_MARKS = frozenset({".git", "pyproject.toml", "setup.py", "setup.cfg"})
+
+# Libraries that the analyser knows by their own names, even in their own repositories.
+LIBRARIES = frozenset({"torch", "torchvision", "torchaudio", "numpy"})
+
+# A project's own `test.py` or `code/` is far more often meant than the module of the standard library.
+SHADOWABLE = frozenset({"code", "cmd", "profile", "symbol", "test", "token", "trace"})
+STANDARD_LIBRARY = sys.stdlib_module_names - SHADOWABLE
+
+
+class Project:
+    """The files below one root, and of the repository around it what they import.
+
+    An absolute import searches the importer's own folder, the folders that its own importer searches, each folder
+    above that starts a project, and its `src`. A module of a package looks into its own folder last, as only a script's
+    folder is certain to be on Python's path. Nothing outside the repository is ever found.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))
+        self._sources: dict[str, SourceFile] = {}
+        self._names: dict[str, frozenset[str]] = {}  # folder to what is in it
+        self._tops: dict[str, str] = {}  # folder to the outermost folder of its repository
+        self._searched: dict[str, list[str]] = {}  # folder to those that its absolute imports search, but for itself
+        self._packages: set[str] = set()  # folders that an import went through
+        self._added: list[str] = []
+        self._found: dict[tuple[str, str, int], str] = {}
+
+    def source(self, path: Path) -> SourceFile:
+        """The file at that path, read when it is first asked for."""
+        key = os.path.abspath(path)
+        if key not in self._sources:
+            self._sources[key] = read_source(Path(key), self.root)
+        return self._sources[key]
+
+    def add(self, source: SourceFile) -> None:
+        """Put a text in the place of the file at its path, which need not exist."""
+        path = source.path
+        self._sources[str(path)] = source
+        while path != path.parent and path.name not in self._list(str(path.parent)):
+            self._names[str(path.parent)] |= {path.name}
+            path = path.parent
+
+    def add_search_path(self, folder: Path) -> None:
+        """Search that folder too, as after `sys.path.append`; one that is outside the repository is never found in."""
+        added = os.path.abspath(folder)
+        if added not in self._added:
+            self._added.append(added)
+
+    def resolve(self, importer: SourceFile, module: str, level: int) -> SourceFile | None:
+        """The file that `module` means in that file, `level` dots before it; none if it is not the project's.
+
+        For `from package import name` ask for `package.name` first: it may be a submodule.
+        """
+        folder = str(importer.path.parent)
+        key = (folder, module, level)
+        found = self._found.get(key) or (
+            self._relative(folder, module, level) if level else self._absolute(folder, module)
+        )
+        if found is None:
+            return None
+        self._found[key] = found
+        return self.source(Path(found))
+
+    def _relative(self, folder: str, module: str, level: int) -> str | None:
+        top = self._top(folder)
+        for _ in range(level - 1):
+            if folder == top:
+                return None
+            folder = os.path.dirname(folder)
+        return self._find(folder, module.split(".") if module else [])
+
+    def _absolute(self, folder: str, module: str) -> str | None:
+        parts = module.split(".")
+        if parts[0] in LIBRARIES or parts[0] in STANDARD_LIBRARY:
+            return None
+        top = self._top(folder)
+        for base in (*self._search_path(folder), *_namesakes(folder, top, parts[0])):
+            found = self._find(base, parts)
+            if found is not None and _is_inside(found, top):
+                self._remember(found, base, folder)
+                return found
+        return None
+
+    def _search_path(self, folder: str) -> tuple[str, ...]:
+        others = (*self._folders(folder), *self._added)
+        is_package = folder in self._packages or INIT in self._list(folder)
+        return (*others, folder) if is_package else (folder, *others)
+
+    def _folders(self, folder: str) -> list[str]:
+        if folder not in self._searched:
+            top = self._top(folder)
+            roots = [above for above in _upwards(folder, top) if above == top or _starts_project(above)]
+            self._searched[folder] = [found for root in roots for found in (root, os.path.join(root, "src"))]
+        return self._searched[folder]
+
+    def _remember(self, found: str, base: str, importer: str) -> None:
+        """What is imported searches what its importer does, beginning with where it was found itself."""
+        folder = os.path.dirname(found)
+        if folder != base:
+            self._packages.add(folder)
+        searched = self._folders(folder)
+        own = () if importer in self._packages else (importer,)
+        searched += [
+            other for other in dict.fromkeys((base, *own, *self._folders(importer))) if other not in (folder, *searched)
+        ]
+
+    def _find(self, base: str, parts: list[str]) -> str | None:
+        """The module below a folder; a package goes before a module of the same name."""
+        for part in parts[:-1]:
+            if part not in self._list(base):
+                return None
+            base = os.path.join(base, part)
+        name = parts[-1] if parts else ""
+        if INIT in self._list(os.path.join(base, name) if name else base):
+            return os.path.join(base, name, INIT)
+        return os.path.join(base, f"{name}.py") if f"{name}.py" in self._list(base) else None
+
+    def _list(self, folder: str) -> frozenset[str]:
+        """The names in a folder; none if it is not there."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except (OSError, ValueError):  # ValueError: a NUL in what a program builds its path from
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+    def _top(self, folder: str) -> str:
+        """Where to stop on the way up: the repository, else the root, else the outermost start of a project."""
+        if folder not in self._tops:
+            above = list(_upwards(folder))
+            marked = [each for each in above if _starts_project(each)]
+            repository = [each for each in marked if os.path.exists(os.path.join(each, ".git"))]
+            root = [each for each in above if each == str(self.root)]
+            self._tops[folder] = (repository[:1] or root or marked[-1:] or [folder])[0]
+        return self._tops[folder]
+
+
+@cache
+def _starts_project(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, mark)) for mark in ROOT_MARKS)
+
+
+def _upwards(folder: str, top: str | None = None) -> Iterator[str]:
+    """The folder and those above it, the top included."""
+    while True:
+        yield folder
+        parent = os.path.dirname(folder)
+        if folder in (top, parent):
+            return
+        folder = parent
+
+
+def _namesakes(folder: str, top: str, package: str) -> Iterator[str]:
+    """Where a package lies whose own folder, or one below it, is the importer's."""
+    return (os.path.dirname(above) for above in _upwards(folder, top) if os.path.basename(above) == package)
+
+
+def _is_inside(path: str, top: str) -> bool:
+    return path.startswith(os.path.join(top, ""))

@@ -1,0 +1,203 @@
+"""SourceFile: one file on the table - its text, its tree, where its nodes stand, what its comments silence."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nndoctor.findings import Failure, Location
+from nndoctor.scan.lexing import NEWLINE
+from nndoctor.scan.notebook import CellMap, blank, read_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import libcst as cst
+
+    from nndoctor.scan.positions import Positions
+    from nndoctor.scan.suppressions import Suppressions
+
+UNREADABLE = "ND001"
+
+# What a file must name to be worth a parse: torch, or a library that trains with it ("torch" covers pytorch_lightning).
+NEIGHBOURS = (
+    b"torch", b"lightning", b"accelerate", b"transformers", b"timm", b"fastai", b"skorch", b"ignite", b"deepspeed",
+    b"keras", b"tensorflow",
+)  # fmt: skip
+
+# PEP 263: in a comment on one of the first two lines.
+_CODING = re.compile(rb"\A(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")
+_LONE_CR = re.compile(r"\r(?!\n)")
+
+
+def mentions_torch(data: bytes) -> bool:
+    """Whether a file can concern the doctor at all; asked of the raw bytes, before anything is decoded or parsed."""
+    return any(name in data for name in NEIGHBOURS)
+
+
+def read_source(path: Path, root: Path) -> SourceFile:
+    """A `.py` or `.ipynb` file. Never raises: what is wrong with it is in its `failures`."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
+    display = _display(absolute, root)
+    try:
+        data = absolute.read_bytes()
+        text = _decode(data, "utf-8" if absolute.suffix == ".ipynb" else _encoding(data))
+    except OSError as error:
+        return _unreadable(absolute, display, f"cannot read this file: {error.strerror or error}")
+    except (UnicodeError, LookupError) as error:
+        return _unreadable(absolute, display, f"cannot decode this file: {error}; save it as UTF-8")
+    return _source(absolute, display, text)
+
+
+def source_from_text(text: str, display: str) -> SourceFile:
+    """A file whose text comes from elsewhere, as from standard input; a notebook if `display` ends in .ipynb."""
+    return _source(Path(os.path.abspath(display)), display, text)  # noqa: PTH100
+
+
+class SourceFile:
+    """One file; two are equal only if they are the same object."""
+
+    __slots__ = (
+        "_cells", "_failures", "_lines", "_module", "_parsed", "_positions", "_suppressions", "display", "path", "text",
+    )  # fmt: skip
+
+    def __init__(self, path: Path, display: str, text: str, cells: CellMap | None = None) -> None:
+        self.path = path  # absolute
+        self.display = display  # relative to the root, with forward slashes
+        self.text = text  # what is parsed; a notebook's cells as one program
+        self._cells = cells
+        self._failures: tuple[Failure, ...] = ()
+        self._lines: list[str] | None = None
+        self._module: cst.Module | None = None
+        self._parsed = False
+        self._positions: Positions | None = None
+        self._suppressions: Suppressions | None = None
+
+    @property
+    def module(self) -> cst.Module | None:
+        """The tree, parsed when it is first asked for; none if it cannot be parsed."""
+        if not self._parsed:
+            self._parse()
+        return self._module
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Why there is no tree; for a notebook, one for each cell that had to be skipped."""
+        if not self._parsed:
+            self._parse()
+        return self._failures
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """What the comments of this file silence."""
+        if self._suppressions is None:
+            from nndoctor.scan.suppressions import Suppressions
+
+            self._suppressions = Suppressions(self.text, self.display, self._cells)
+        return self._suppressions
+
+    def location(self, node: cst.CSTNode) -> Location:
+        """Where a node of the tree stands; of a compound statement, its header."""
+        if self._positions is None:
+            from nndoctor.scan.positions import Positions
+
+            module = self.module
+            if module is None:
+                raise KeyError(f"{self.display} has no tree")
+            self._positions = Positions(module, self.text)
+        line, column, end_line, end_column = self._positions.span(node)
+        if self._cells is None:
+            return Location(self.display, line, column, end_line, end_column)
+        cell, first = self._cells.locate(line)
+        return Location(self.display, first, column, first + end_line - line, end_column, cell)
+
+    def line_text(self, location: Location) -> str:
+        """The line of text on which a location starts; empty if there is no such line."""
+        if self._lines is None:
+            self._lines = re.split(NEWLINE, self.text)
+        line = location.line
+        if self._cells is not None and location.cell is not None:
+            line = self._cells.program_line(location.cell, line)
+        return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+
+    def _parse(self) -> None:
+        from nndoctor.scan.parsing import SyntaxProblem, parse
+
+        self._parsed = True
+        tree = parse(self.text)
+        if isinstance(tree, SyntaxProblem) and self._cells is not None:
+            self._lines = re.split(NEWLINE, self.text)  # with the cells that are about to be skipped
+            self.text = "".join(self._parsable_cells(self._cells))
+            tree = parse(self.text)
+        if isinstance(tree, SyntaxProblem):
+            cell, line = self._cells.locate(tree.line) if self._cells else (None, tree.line)
+            self._fail(f"cannot parse this file: {tree.reason}", Location(self.display, line, tree.column, cell=cell))
+        else:
+            self._module = tree
+
+    def _parsable_cells(self, cells: CellMap) -> Iterator[str]:
+        """The text of each cell, or as many empty lines for one that cannot be parsed."""
+        from nndoctor.scan.parsing import SyntaxProblem, parse
+
+        for cell in cells.cells:
+            tree = parse(cell.text)
+            if isinstance(tree, SyntaxProblem):
+                place = Location(self.display, tree.line, tree.column, cell=cell.number)
+                self._fail(f"cannot parse this cell and skips it: {tree.reason}", place)
+                yield blank(cell.text)
+            else:
+                yield cell.text
+
+    def _fail(self, message: str, location: Location) -> None:
+        self._failures = (*self._failures, Failure(message, UNREADABLE, location))
+
+
+def _source(path: Path, display: str, text: str) -> SourceFile:
+    text = _normal(text)
+    if path.suffix != ".ipynb":
+        return SourceFile(path, display, text)
+    try:
+        cells = read_cells(text)
+    except ValueError as error:
+        return _unreadable(path, display, f"cannot read this notebook: {error}")
+    return SourceFile(path, display, "".join(cell.text for cell in cells), CellMap(cells))
+
+
+def _unreadable(path: Path, display: str, message: str) -> SourceFile:
+    source = SourceFile(path, display, "")
+    source._parsed = True
+    source._fail(message, Location(display, 1))
+    return source
+
+
+def _display(path: Path, root: Path) -> str:
+    try:
+        return path.relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
+    except ValueError:
+        return path.as_posix()
+
+
+def _encoding(data: bytes) -> str:
+    """What the file declares by PEP 263; UTF-8 if it declares nothing, or starts with a byte order mark."""
+    cookie = None if data.startswith(codecs.BOM_UTF8) else _CODING.match(data)
+    return cookie[1].decode("ascii") if cookie else "utf-8"
+
+
+def _decode(data: bytes, encoding: str) -> str:
+    """Raises UnicodeError or LookupError with the beginning of a sentence."""
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnicodeError(f"byte 0x{data[error.start]:02x} on line {line} is not {encoding}") from None
+
+
+def _normal(text: str) -> str:
+    """Without what libcst cannot parse or does not keep: a byte order mark, lone CRs, lone surrogates."""
+    text = text.removeprefix("\ufeff")
+    if "\r" in text:
+        text = _LONE_CR.sub("\n", text)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
