@@ -8,7 +8,7 @@ loss = nn.CrossEntropyLoss()
 
 
 class PixelTransformer(nn.Module):
-    def __init__(self, width=16, classes=10):
+    def __init__(self, width=12, classes=10):
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, width, 3, stride=4, padding=1), nn.ReLU())
         self.encoder = nn.TransformerEncoderLayer(width, 2, 32)
