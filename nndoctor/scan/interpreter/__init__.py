@@ -1,0 +1,1 @@
+"""The abstract interpreter of the static pass: it runs a program once over abstract values, in order."""

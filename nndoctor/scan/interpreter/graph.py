@@ -1,0 +1,150 @@
+"""Which models a tensor comes from, and which optimizers train them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nndoctor.scan.interpreter import training
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
+
+CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "counter", "no_graph", "argmax", "long"})
+MAX_WALK = 2000  # terms of one graph that are looked at
+
+
+def ancestors(value: Value, through_cuts: bool = False) -> Iterator[Term]:
+    """A tensor and everything it was computed from, as far as gradients flow back."""
+    seen: set[int] = set()
+    stack = [value]
+    while stack and len(seen) < MAX_WALK:
+        current = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        kind = type(current)
+        if kind is Term:
+            if not through_cuts and (current.op in CUTS or (type(current.grad) is Const and not current.grad.value)):
+                continue
+            yield current
+            stack.extend(current.inputs)
+        elif kind is Tuple:
+            stack.extend(current.items)
+        elif kind is Choice:
+            stack.extend((current.then, current.otherwise))
+        elif kind is Container:
+            stack.extend(training.held(current))
+
+
+def forwards(value: Value) -> Iterator[Term]:
+    """The model outputs that a loss was computed from."""
+    return (term for term in ancestors(value) if term.op == "forward")
+
+
+def models(value: Value) -> list[Value] | None:
+    """The models that a loss was computed with; None if there may be others."""
+    found: list[Value] = []
+    for term in ancestors(value):
+        if term.op == "forward":
+            found.append(term.inputs[1])
+        elif term.op == "call":
+            return None
+    return found or None
+
+
+def is_scaled(loss: Value) -> bool:
+    """Whether a gradient scaler multiplied the loss."""
+    return any(type(leaf) is Term and leaf.op == "scaled" for leaf in _options(loss))
+
+
+def _options(value: Value) -> Iterator[Value]:
+    if type(value) is Choice:
+        yield from _options(value.then)
+        yield from _options(value.otherwise)
+    else:
+        yield value
+
+
+def owners(run: Machine, parameters: Value) -> list[Value] | None:
+    """The modules whose parameters these are; None if that is unknown."""
+    found: list[Value] = []
+    stack, seen = [parameters], set()
+    while stack:
+        current = run.resolve(stack.pop())
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        kind = type(current)
+        if kind is Term:
+            if current.op == "parameters":
+                found.append(current.inputs[0])
+            stack.extend(current.inputs)
+        elif kind in (Tuple, Container):
+            stack.extend(training.held(current))
+        elif kind is Choice:
+            stack.extend((current.then, current.otherwise))
+        elif training.is_model(current):
+            found.append(current)
+    return found or None
+
+
+def trained_by(run: Machine, optimizer: Value) -> list[Value] | None:
+    """The modules that an optimizer trains; None if that is unknown."""
+    if type(optimizer) is not Lib:
+        return None
+    parameters = optimizer.args.get("params")
+    return owners(run, parameters) if parameters is not None else None
+
+
+def feeds(run: Machine, loss: Value, optimizer: Value) -> bool:
+    """Whether the backward pass of a loss may leave gradients for an optimizer."""
+    return concerns(run, optimizer, models(loss))
+
+
+def may_train(run: Machine, optimizer: Value, model: Value) -> bool:
+    """Whether an optimizer may train a model."""
+    return concerns(run, optimizer, [model])
+
+
+def concerns(run: Machine, optimizer: Value, modules: list[Value] | None) -> bool:
+    """Whether an optimizer may train one of these modules."""
+    trained = trained_by(run, optimizer)
+    if trained is None or modules is None:
+        return True
+    return any(_related(a, b) for a in trained for b in modules)
+
+
+def _related(a: Value, b: Value) -> bool:
+    if a is b or type(a) is Term or type(b) is Term or type(a) is Choice or type(b) is Choice:
+        return True
+    return any(module is b for module in training.descendants(a)) or any(
+        module is a for module in training.descendants(b)
+    )
+
+
+def has_mode_layers(run: Machine, model: Value) -> bool | None:
+    """Whether a model holds dropout or batch norm; None if it holds something unknown."""
+    unknown = type(model) not in (Instance, Lib)
+    for module in training.descendants(model):
+        if type(module) is Lib:
+            if module.kind == "model" or _acts_by_mode(run, module):
+                return True
+        elif type(module) is Term:
+            unknown = True
+        elif type(module) is Instance and any(type(v) in (Term, Choice) for v in module.attrs.values()):
+            unknown = unknown or any(_may_be_module(v) for v in module.attrs.values())
+    return None if unknown else False
+
+
+def _acts_by_mode(run: Machine, layer: Lib) -> bool:
+    operation = layer.attrs.get("$operation")
+    if operation == "dropout":
+        rate = layer.args.get("p")
+        return not (type(rate) is Const and rate.value == 0)
+    return operation == "batchnorm"
+
+
+def _may_be_module(value: Any) -> bool:
+    if type(value) is Choice:
+        return any(_may_be_module(leaf) for leaf in _options(value))
+    return type(value) is Term and value.op in ("call", "joined")

@@ -1,0 +1,174 @@
+"""The store of the interpreter: every write goes through the trail, so that branches can be undone and joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nndoctor.scan.values import Choice, Const, State, Term, Tuple, Value, leaves
+
+Cells = dict[Any, Any]
+Cell = tuple[int, Any]
+Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
+
+MAX_LEAVES = 6  # a value of more alternatives than a reader could follow is unknown
+INITIAL = State("initial")
+
+
+class Heap:
+    """Cells (names of scopes, attributes of objects), the trail of their old contents, and who wrote and read them."""
+
+    def __init__(self) -> None:
+        self.trail: list[tuple[Cells, Any, Value]] = []
+        self.marks = 0  # how many branches, loops and calls still want the trail
+        self.clock = 0
+        self.written: dict[Cell, int] = {}  # when a cell of an object was last written
+        self.births: dict[int, int] = {}  # when an object was made, by the id of its cells
+        self.oldest_write = self.clock  # the earliest birth among the objects written in the running call
+        self.reads: set[Cell] | None = None  # cells of objects that the running call has read
+        self._kept: list[Cells] = []  # keeps cells alive, so that their ids stay theirs
+
+    def write_local(self, cells: Cells, key: Any, value: Value) -> None:
+        """Bind a name of the running function."""
+        if self.marks:
+            self.trail.append((cells, key, cells.get(key)))
+        cells[key] = value
+
+    def write(self, cells: Cells, key: Any, value: Value) -> None:
+        """Change an object or a module; remembered for the memo of calls."""
+        if self.marks:
+            self.trail.append((cells, key, cells.get(key)))
+        cells[key] = value
+        identity = id(cells)
+        self.clock += 1
+        self.written[identity, key] = self.clock
+        birth = self.births.get(identity, 0)
+        self.oldest_write = min(self.oldest_write, birth)
+
+    def read(self, cells: Cells, key: Any) -> Value:
+        """The content of an object's cell, or None; remembered for the memo of calls."""
+        if self.reads is not None:
+            self.reads.add((id(cells), key))
+        return cells.get(key)
+
+    def bear(self, cells: Cells) -> None:
+        """Note that an object came to be now."""
+        self.clock += 1
+        self.births[id(cells)] = self.clock
+        self._kept.append(cells)
+
+    def mark(self) -> int:
+        """Start to keep the trail; give the result to `since`, `undo` and at last to `release`."""
+        self.marks += 1
+        return len(self.trail)
+
+    def release(self) -> None:
+        """End what `mark` began."""
+        self.marks -= 1
+        if not self.marks:
+            self.trail.clear()
+
+    def since(self, mark: int) -> Difference:
+        """What changed since the mark."""
+        difference: Difference = {}
+        for cells, key, before in self.trail[mark:]:
+            cell = (id(cells), key)
+            if cell not in difference:
+                difference[cell] = (cells, key, before, cells.get(key))
+        return difference
+
+    def between(self, mark: int, end: int) -> Difference:
+        """What changed from the mark to a later one."""
+        later: dict[Cell, Value] = {}
+        for cells, key, before in reversed(self.trail[end:]):
+            later[id(cells), key] = before
+        difference: Difference = {}
+        for cells, key, before in self.trail[mark:end]:
+            cell = (id(cells), key)
+            if cell not in difference:
+                difference[cell] = (cells, key, before, later.get(cell, cells.get(key)))
+        return difference
+
+    def undo(self, mark: int) -> None:
+        """Put everything back as it was at the mark."""
+        trail = self.trail
+        while len(trail) > mark:
+            cells, key, before = trail.pop()
+            if before is None:
+                cells.pop(key, None)
+            else:
+                cells[key] = before
+            cell = (id(cells), key)
+            if cell in self.written:
+                self.clock += 1
+                self.written[cell] = self.clock
+
+    def join(self, guard: Term, then: Difference, otherwise: Difference) -> None:
+        """Make the state after a branch, standing in the state of `otherwise`."""
+        for cell in {**then, **otherwise}:
+            here = otherwise.get(cell)
+            there = then.get(cell)
+            cells, key, before, _ = here or there  # type: ignore[misc]
+            joined = join(guard, there[3] if there else before, here[3] if here else before, key)
+            if joined is not cells.get(key):
+                (self.write if cell in self.written else self.write_local)(cells, key, joined)
+
+
+def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
+    """The value that is `then` where the guard is true and `otherwise` where it is not."""
+    if then is otherwise:
+        return then
+    if then is None or otherwise is None:
+        defined = then if otherwise is None else otherwise
+        if not (isinstance(key, str) and key.startswith("$")):
+            return defined
+        then, otherwise = then or INITIAL, otherwise or INITIAL
+    if same(then, otherwise):
+        return otherwise
+    if type(then) is Tuple and type(otherwise) is Tuple and len(then.items) == len(otherwise.items):
+        return Tuple(tuple(join(guard, a, b) for a, b in zip(then.items, otherwise.items, strict=True)))
+    if type(then) is tuple or type(otherwise) is tuple or type(then) is dict or type(otherwise) is dict:
+        return _join_items(guard, then, otherwise)
+    then, otherwise = _under(guard, True, then), _under(guard, False, otherwise)
+    if same(then, otherwise):
+        return otherwise
+    if _count(then) + _count(otherwise) > MAX_LEAVES:
+        return Term("joined")
+    return Choice(guard, then, otherwise)
+
+
+def same(a: Value, b: Value) -> bool:
+    """Whether two values cannot be told apart."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is Const:
+        return type(a.value) is type(b.value) and a.value == b.value
+    if type(a) is State:
+        return a.name == b.name
+    if type(a) is Choice:
+        return a.guard is b.guard and same(a.then, b.then) and same(a.otherwise, b.otherwise)
+    if type(a) is Tuple:
+        return len(a.items) == len(b.items) and all(map(same, a.items, b.items))
+    return False
+
+
+def _join_items(guard: Term, then: Value, otherwise: Value) -> Value:
+    """Contents of a container changed on one side: keep the longer list, merge the dicts."""
+    if type(then) is dict and type(otherwise) is dict:
+        return {**otherwise, **{k: join(guard, v, otherwise.get(k)) for k, v in then.items()}}
+    if type(then) is tuple and type(otherwise) is tuple:
+        if len(then) == len(otherwise):
+            return tuple(join(guard, a, b) for a, b in zip(then, otherwise, strict=True))
+        return max(then, otherwise, key=len)
+    return then if type(then) in (tuple, dict) else otherwise
+
+
+def _under(guard: Term, truth: bool, value: Value) -> Value:
+    while type(value) is Choice and value.guard is guard:
+        value = value.then if truth else value.otherwise
+    return value
+
+
+def _count(value: Value) -> int:
+    return sum(1 for _ in leaves(value))

@@ -1,0 +1,224 @@
+"""Layers and losses of libraries: made from their class, called like the model's own parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import calls, containers, shape_rules, tensors, training
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Shape, atom, dimension, number
+from nndoctor.scan.values import LOSS, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+
+OPERATION = "$operation"
+
+
+def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
+    """An object of a class of torch.nn; None if the name is none."""
+    name = api.rpartition(".")[2]
+    if name in torch_api.CONTAINERS:
+        return _make_container(run, api, name, args, node)
+    operation = torch_api.LAYERS.get(name)
+    if operation is not None:
+        layer = Lib(api, "layer", bound(args, torch_api.PARAMETERS.get(operation, ())), run.frame.source, node)
+        layer.attrs[OPERATION] = operation
+        layer.attrs["$frame"] = run.frame
+        run.note("layer", node, layer, args=args, operation=operation)
+        return run.born(layer)  # type: ignore[no-any-return]
+    if name in torch_api.LOSSES:
+        loss = Lib(api, "loss", bound(args, ("weight",)), run.frame.source, node)
+        return run.born(loss)  # type: ignore[no-any-return]
+    return None
+
+
+def bound(args: Any, parameters: tuple[str, ...]) -> dict[str, Value]:
+    """Arguments by the names of the parameters they stand for."""
+    return {**dict(zip(parameters, args.positional, strict=False)), **args.keywords}
+
+
+def _make_container(run: Machine, api: str, name: str, args: Any, node: Any) -> Lib:
+    made = Lib(api, "container", {}, run.frame.source, node)
+    fill(run, made, name, args, node)
+    run.program.containers.append(made)
+    return run.born(made)  # type: ignore[no-any-return]
+
+
+def fill(run: Machine, module: Any, name: str, args: Any, node: Any) -> None:
+    """Give a Sequential, ModuleList or ModuleDict (or an instance of a subclass) its children."""
+    module.attrs["$items"], module.attrs["$rest"] = (), None
+    given = args.positional
+    if len(given) == 1 and type(run.resolve(given[0])) is Container and run.resolve(given[0]).kind == "dict":
+        table = run.resolve(given[0])
+        module.attrs["$items"], module.attrs["$rest"] = dict(table.attrs["$items"]), table.attrs["$rest"]
+    elif len(given) == 1 and (name != "Sequential" or _is_ordered_dict(given[0])):
+        containers.extend(run, module, _values_of_pairs(run, given[0]), node)
+    else:
+        for value in given:
+            if type(value) is Term and value.op == "spread":
+                run.write(module.attrs, "$rest", containers.element(run, value.inputs[0], node))
+            else:
+                containers.append(run, module, value)
+
+
+def _is_ordered_dict(value: Value) -> bool:
+    return type(value) is Term and value.op == "ordered dict"
+
+
+def _values_of_pairs(run: Machine, value: Value) -> Value:
+    """The modules of `OrderedDict([("name", module), ...])`."""
+    if not _is_ordered_dict(value):
+        return value
+    items = containers.known_items(run, value.inputs[0])
+    if items is None or not all(type(item) is Tuple and len(item.items) == 2 for item in items):
+        return Term("unknown")
+    return Tuple(tuple(item.items[1] for item in items))
+
+
+def attribute(run: Machine, lib: Lib, name: str, node: Any) -> Value:
+    """An attribute of a library object that is not called at once."""
+    found = run.read(lib.attrs, name)
+    if found is not None:
+        return run.resolve(found)
+    items = lib.attrs.get("$items")
+    if type(items) is dict and name in items:
+        return items[name]
+    if name == "training":
+        return run.pure("training", lib)
+    if name == "module" and lib.kind in ("layer", "model", "container"):
+        return lib
+    if name in torch_api.MODULE_METHODS or name in ("step", "zero_grad", "backward", "state_dict"):
+        return Method(lib, name)
+    if name in lib.args:
+        return run.resolve(lib.args[name])
+    return run.pure("attribute", lib, name)
+
+
+def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
+    """Call a library object: a layer, a container of layers, a loss."""
+    if lib.kind == "layer":
+        return _call_layer(run, lib, args, node)
+    if lib.kind == "container":
+        return training.noted_forward(run, lib, _call_sequential(run, lib, args, node), args, node)
+    if lib.kind == "loss":
+        return call_loss(run, lib.name, args, node, lib)
+    if lib.kind == "model":
+        output = run.term("logits", args.all, node, "raw", {"layer": lib})
+        return training.noted_forward(run, lib, output, args, node)
+    return calls.unknown_call(run, lib, args, node)
+
+
+def _call_sequential(run: Machine, module: Lib, args: Any, node: Any) -> Value:
+    items = run.read(module.attrs, "$items") or ()
+    run.in_forward += 1
+    module.attrs["$applied"] = True
+    value: Value = args.positional[0] if args.positional else Term("unknown")
+    for layer in items.values() if type(items) is dict else items:
+        value = calls.call_value(run, layer, calls.Arguments((value,)), node)
+    rest = run.read(module.attrs, "$rest")
+    for _ in range(2 if rest is not None else 0):
+        value = calls.call_value(run, rest, calls.Arguments((value,)), node)
+    run.in_forward -= 1
+    return value
+
+
+def _call_layer(run: Machine, layer: Lib, args: Any, node: Any) -> Value:
+    operation = layer.attrs[OPERATION]
+    first = run.resolve(args.positional[0]) if args.positional else next(iter(args.all), Term("unknown"))
+    if operation == "identity":
+        return first
+    if operation == "rnn":
+        return _call_rnn(run, layer, first, args, node)
+    if operation == "attention":
+        output = run.term("attention", (*args.all,), node, info={"layer": layer})
+        return Tuple((output, run.term("attention weights", (first,), node)))
+    return run.each(first, lambda leaf: _apply(run, layer, operation, leaf, args, node))
+
+
+def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, node: Any) -> Term:
+    output = run.term(operation, (tensor, *args.positional[1:], layer), node, info={"layer": layer})
+    output.act = tensors.act_of(run, operation, tensor)
+    if operation == "batchnorm":
+        output.act = "raw" if type(tensor) is Term and tensor.act == "raw" else None
+    if output.dtype is None and operation not in ("flatten", "identity", "pad"):
+        output.dtype = "float"
+    if output.shape is None and type(tensor) is Term:
+        output.shape = shape_rules.of_layer(run, layer, operation, tensor)
+    if operation == "flatten" and output.shape is None and type(tensor) is Term and tensor.shape is not None:
+        output.shape = _flattened(run, layer, tensor.shape)
+    run.note("apply", node, layer, operation=operation, input=tensor, output=output)
+    return output
+
+
+def _flattened(run: Machine, layer: Lib, shape: Shape) -> Shape | None:
+    given = calls.Arguments((Term("unknown"), layer.args.get("start_dim", Const(1)), layer.args.get("end_dim", Const(-1))))
+    return shape_rules.flatten(run, shape, given)
+
+
+def _call_rnn(run: Machine, layer: Lib, tensor: Value, args: Any, node: Any) -> Value:
+    output = run.term("rnn", args.all, node, info={"layer": layer})
+    state = run.term("hidden state", args.all, node, info={"layer": layer})
+    if output.shape is None and type(tensor) is Term:
+        output.shape, state.shape = _rnn_shapes(run, layer, tensor)
+    if layer.name == "LSTM":
+        cell = run.term("cell state", args.all, node, info={"layer": layer})
+        cell.shape = state.shape
+        return Tuple((output, Tuple((state, cell))))
+    return Tuple((output, state))
+
+
+def _rnn_shapes(run: Machine, layer: Lib, tensor: Term) -> tuple[Shape | None, Shape | None]:
+    """Output and hidden state: `(N, T, D * H)` and `(D * layers, N, H)`."""
+    hidden = layer.args.get("hidden_size")
+    size = dimension(run.resolve(hidden)) if hidden is not None else None
+    directions = _constant(run, layer, "bidirectional", False)
+    depth = layer.args.get("num_layers", Const(1))
+    layers = dimension(run.resolve(depth))
+    if size is None or directions is None or layers is None:
+        return None, None
+    both = number(2 if directions else 1)
+    packed = tensor.op == "pack_padded_sequence"
+    first = _constant(run, layer, "batch_first", False)
+    batch = atom(Term("size")) if packed or first is None else _batch_of(tensor, bool(first))
+    certain = layers.number > 1 or directions or not layers.atoms
+    state = Shape((both.times(layers), batch, size)) if certain else None
+    if packed or tensor.shape is None or tensor.shape.dims is None or len(tensor.shape.dims) != 3:
+        return None, state
+    return Shape((*tensor.shape.dims[:2], size.times(both))), state
+
+
+def _batch_of(tensor: Term, batch_first: bool) -> Any:
+    shape = tensors.shape_of(tensor)
+    return (shape.dim(0 if batch_first else 1) if shape is not None else None) or atom(Term("size"))
+
+
+def _constant(run: Machine, layer: Lib, name: str, default: object) -> Any:
+    value = layer.args.get(name)
+    if value is None:
+        return default
+    value = run.resolve(value)
+    return value.value if type(value) is Const else None
+
+
+# Losses
+
+
+_INPUT_NAMES = ("input", "log_input", "anchor", "input1", "log_probs", "inputs")
+_TARGET_NAMES = ("target", "targets", "positive", "input2", "labels")
+
+
+def call_loss(run: Machine, name: str, args: Any, node: Any, loss: Lib | None = None) -> Value:
+    """A loss applied to its input and target."""
+    given = next((args.keywords[n] for n in _INPUT_NAMES if n in args.keywords), None)
+    target = next((args.keywords[n] for n in _TARGET_NAMES if n in args.keywords), None)
+    if given is None:
+        given = args.positional[0] if args.positional else Term("unknown")
+    if target is None:
+        target = args.positional[1] if len(args.positional) > 1 else Term("unknown")
+    run.note("loss", node, given, name=name, expects=torch_api.LOSSES[name], target=target, args=args, loss=loss)
+    options = loss.args if loss is not None else args.keywords
+    reduction = run.resolve(options.get("reduction", Const("mean")))
+    whole = type(reduction) is Const and reduction.value != "none"
+    return run.term("loss", (given, target), node, LOSS if whole else None, {"name": name, "loss": loss})
+
+
+__all__ = ["Function", "Instance", "attribute", "call", "call_loss", "fill", "make"]

@@ -1,0 +1,179 @@
+"""Classes, instances and attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import calls, imports, layers, library, statements, tensors, training
+from nndoctor.scan.interpreter.machine import Frame, Machine
+from nndoctor.scan.values import (
+    NONE,
+    Api,
+    Choice,
+    Class,
+    Const,
+    Container,
+    Function,
+    Instance,
+    Lib,
+    Method,
+    Module,
+    Scope,
+    Term,
+    Value,
+)
+
+_PROPERTY = frozenset({"builtins.property", "functools.cached_property", "torch.jit.unused"})
+
+
+def get_attribute(run: Machine, receiver: Value, name: str, node: Any) -> Value:
+    """`receiver.name`."""
+    receiver = run.resolve(receiver)
+    kind = type(receiver)
+    if kind is Api:
+        return run.api(torch_api.canonical(f"{receiver.name}.{name}"))
+    if kind is Instance:
+        return _of_instance(run, receiver, name, node)
+    if kind is Term:
+        return tensors.attribute(run, receiver, name, node)
+    if kind is Module:
+        return imports.member(run, receiver, name)
+    if kind is Lib:
+        return layers.attribute(run, receiver, name, node)
+    if kind is Class:
+        return _of_class(run, receiver, name)
+    if kind is Choice:
+        return run.each(receiver, lambda leaf: get_attribute(run, leaf, name, node))
+    if kind is Function and name in receiver.attrs:
+        return receiver.attrs[name]
+    return Method(receiver, name)
+
+
+def _of_instance(run: Machine, instance: Instance, name: str, node: Any) -> Value:
+    found = run.read(instance.attrs, name)
+    if found is not None:
+        return run.resolve(found) if type(found) is Choice else found
+    if name == "training" and instance.cls.is_module:
+        return training.is_training(run, instance)
+    if name == "__class__":
+        return instance.cls
+    member = instance.cls.find(name)
+    if member is not None:
+        return _bound(run, member, instance, node)
+    if torch_api.is_module_method(name) or instance.cls.roots:
+        return Method(instance, name) if library.knows_method(instance, name) else run.pure("attribute", instance, name)
+    fallback = instance.cls.find("__getattr__")
+    if fallback is not None:
+        return run.pure("attribute", instance, name)
+    return run.pure("attribute", instance, name)
+
+
+def _bound(run: Machine, member: Value, instance: Instance, node: Any) -> Value:
+    if type(member) is not Function:
+        return member
+    names = [d.name for d in member.decorators if type(d) is Api]
+    if "builtins.staticmethod" in names:
+        return member
+    if "builtins.classmethod" in names:
+        return member.bind(instance.cls)
+    if any(name in _PROPERTY for name in names):
+        return calls.call_function(run, member.bind(instance), calls.Arguments(), node)
+    return member.bind(instance)
+
+
+def _of_class(run: Machine, cls: Class, name: str) -> Value:
+    found = cls.find(name)
+    if found is None:
+        return NONE if name == "__doc__" else run.pure("attribute", cls, name)
+    if type(found) is Function and any(type(d) is Api and d.name == "builtins.classmethod" for d in found.decorators):
+        return found.bind(cls)
+    return found
+
+
+def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
+    """`receiver.name = value`."""
+    receiver = run.resolve(receiver)
+    kind = type(receiver)
+    if kind is Instance or kind is Lib or kind is Class or kind is Module:
+        run.write(receiver.attrs, name, value)
+        training.attribute_set(run, receiver, name, value, node)
+    elif kind is Term:
+        if receiver.attrs is None:
+            receiver.attrs = {}
+        run.write(receiver.attrs, name, value)
+        training.attribute_set(run, receiver, name, value, node)
+
+
+def define_class(run: Machine, node: cst.ClassDef) -> None:
+    """Run a class body and bind the class."""
+    bases = tuple(run.resolve(run.dispatch[type(arg.value)](run, arg.value)) for arg in node.bases)
+    cls = Class(node, run.frame.source, bases)
+    outer = run.frame
+    frame = Frame(outer.source, Scope(cls.attrs, outer.scope), outer.depth, outer.function)
+    frame.is_class = True
+    frame.receiver = outer.receiver
+    run.frames.append(frame)
+    statements.run_suite(run, node.body)
+    run.frames.pop()
+    for member in cls.attrs.values():
+        if type(member) is Function and member.owner is None:
+            member.owner = cls
+    for path in frame.pending:
+        del path
+        run.release()
+    run.program.classes.append(cls)
+    run.assign(node.name.value, cls)
+
+
+def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
+    """What the name of a decorated function is bound to: a decorator of the project is called, another is taken for transparent."""
+    result: Value = function
+    for decorator in reversed(function.decorators):
+        target = decorator
+        if type(target) is Function and type(result) is Function:
+            wrapped = calls.call_function(run, target, calls.Arguments((result,)), node)
+            result = wrapped if type(wrapped) is Function else result
+    return result
+
+
+def instantiate(run: Machine, cls: Class, args: calls.Arguments, node: Any) -> Value:
+    """`Class(args)`."""
+    run.made.add(cls.node)
+    if any(root in torch_api.AUTOGRAD_FUNCTIONS for root in cls.roots):
+        return run.term("call", (cls, *args.all), node)
+    instance = Instance(cls, run.frame.source, node)
+    run.born(instance)
+    initialise(run, instance, args, node)
+    return instance
+
+
+def initialise(run: Machine, instance: Instance, args: calls.Arguments, node: Any) -> None:
+    """Run `__init__`, or set the fields of a dataclass."""
+    cls = instance.cls
+    training.made(run, instance, node)
+    init = cls.find("__init__")
+    if type(init) is Function:
+        calls.call_function(run, init.bind(instance), args, node)
+        return
+    library.initialise_base(run, instance, args, node)
+    fields = [name for base in reversed(cls.mro) for name in _fields(base)]
+    for i, name in enumerate(fields):
+        value = args.get(i, name)
+        if value is not None:
+            run.write(instance.attrs, name, value)
+
+
+def _fields(cls: Class) -> list[str]:
+    body = cls.node.body.body if type(cls.node.body) is cst.IndentedBlock else ()
+    names = []
+    for line in body:
+        for small in getattr(line, "body", ()) if type(line) is cst.SimpleStatementLine else ():
+            if type(small) is cst.AnnAssign and type(small.target) is cst.Name:
+                names.append(small.target.value)
+    return names
+
+
+__all__ = ["Const", "Container", "decorated", "define_class", "get_attribute", "instantiate", "set_attribute"]

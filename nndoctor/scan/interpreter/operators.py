@@ -1,0 +1,212 @@
+"""Operators: arithmetic, comparison and logic over constants, dimensions and tensors."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Dim, dimension
+from nndoctor.scan.values import FALSE, LOSS, TRUE, Choice, Const, Container, Term, Tuple, Value
+
+_ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    "Add": ("+", operator.add),
+    "Subtract": ("-", operator.sub),
+    "Multiply": ("*", operator.mul),
+    "Divide": ("/", operator.truediv),
+    "FloorDivide": ("//", operator.floordiv),
+    "Modulo": ("%", operator.mod),
+    "Power": ("**", operator.pow),
+    "MatrixMultiply": ("@", operator.matmul),
+    "LeftShift": ("<<", operator.lshift),
+    "RightShift": (">>", operator.rshift),
+    "BitAnd": ("&", operator.and_),
+    "BitOr": ("|", operator.or_),
+    "BitXor": ("^", operator.xor),
+}
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "Equal": operator.eq,
+    "NotEqual": operator.ne,
+    "LessThan": operator.lt,
+    "LessThanEqual": operator.le,
+    "GreaterThan": operator.gt,
+    "GreaterThanEqual": operator.ge,
+}
+MAX_POWER = 64  # a larger exponent of constants is not computed
+
+
+def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Value:
+    """`left OP right`, OP by the name of its libcst node."""
+    symbol, compute = _ARITHMETIC[name.removesuffix("Assign") if name not in _ARITHMETIC else name]
+    left, right = run.resolve(left), run.resolve(right)
+    if type(left) is Const and type(right) is Const:
+        return _fold(run, symbol, compute, left, right, node)
+    if type(left) is Choice and type(right) is not Choice:
+        return run.each(left, lambda leaf: binary(run, name, leaf, right, node))
+    if type(right) is Choice and type(left) is not Choice:
+        return run.each(right, lambda leaf: binary(run, name, left, leaf, node))
+    if type(left) in _SEQUENCES and type(right) in _SEQUENCES and symbol == "+":
+        return _concatenate(run, left, right)
+    if type(left) in _SEQUENCES and symbol == "*":
+        return _repeated(run, left, right)
+    if symbol in ("*", "//") and (type(left) is Dim or type(right) is Dim):
+        product = _dimensions(run, symbol, left, right)
+        if product is not None:
+            return product
+    return arithmetic(run, symbol, left, right, node)
+
+
+def _fold(run: Machine, symbol: str, compute: Callable[[Any, Any], Any], a: Const, b: Const, node: Any) -> Value:
+    numbers = isinstance(a.value, int | float) and isinstance(b.value, int | float)
+    if not numbers and symbol != "+":
+        return run.term("text", (), node)
+    if symbol in ("**", "<<") and isinstance(b.value, int | float) and abs(b.value) > MAX_POWER:
+        return run.term("number", (), node)
+    try:
+        return Const(compute(a.value, b.value))
+    except (ArithmeticError, TypeError, ValueError):
+        return run.term("number", (), node)
+
+
+_SEQUENCES = (Tuple, Container)
+
+
+def _concatenate(run: Machine, left: Any, right: Any) -> Value:
+    if type(left) is Tuple and type(right) is Tuple:
+        return Tuple(left.items + right.items)
+    parts = [(v.items, None) if type(v) is Tuple else (v.attrs["$items"], v.attrs["$rest"]) for v in (left, right)]
+    if any(type(items) is not tuple for items, _ in parts):
+        return run.term("joined", (), None)
+    return run.born(Container("list", parts[0][0] + parts[1][0], parts[0][1] or parts[1][1]))
+
+
+def _repeated(run: Machine, left: Any, times: Value) -> Value:
+    items = left.items if type(left) is Tuple else left.attrs["$items"]
+    count = times.value if type(times) is Const and isinstance(times.value, int) else None
+    if count is not None and type(items) is tuple and 0 <= count * len(items) <= MAX_POWER:
+        return Tuple(items * count) if type(left) is Tuple else run.born(Container("list", items * count))
+    return run.born(Container("list", (), items[0] if type(items) is tuple and items else None))
+
+
+def _dimensions(run: Machine, symbol: str, left: Value, right: Value) -> Value | None:
+    a, b = dimension(left), dimension(right)
+    if a is None or b is None:
+        return None
+    return a.times(b) if symbol == "*" else a.quotient(b, run.pure("//", left, right))
+
+
+def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) -> Term:
+    """Arithmetic with at least one unknown or tensor operand."""
+    result = run.term(symbol, (left, right), node)
+    if result.shape is None:
+        first, second = _shape(left), _shape(right)
+        result.shape = first if first is not None and symbol != "@" else second if symbol != "@" else None
+    result.dtype = _dtype(symbol, left, right)
+    if symbol in ("+", "-", "*", "/") and LOSS in (_act(left), _act(right)):
+        result.act = LOSS
+    return result
+
+
+def _shape(value: Value) -> Any:
+    return value.shape if type(value) is Term else None
+
+
+def _act(value: Value) -> str | None:
+    return value.act if type(value) is Term else None
+
+
+def _dtype(symbol: str, left: Value, right: Value) -> str | None:
+    """The element type by torch's promotion rules, as far as the operands' types are known."""
+    types = {_element_type(left), _element_type(right)}
+    if symbol == "/" or "float" in types:
+        return "float" if None not in types or "float" in types else None
+    if types == {"uint8"} or types == {"uint8", "int"}:
+        return "uint8"
+    return None
+
+
+def _element_type(value: Value) -> str | None:
+    if type(value) is Const:
+        return "float" if isinstance(value.value, float) else "int"
+    return value.dtype if type(value) is Term else None
+
+
+def unary(run: Machine, name: str, operand: Value, node: Any) -> Value:
+    """`not x`, `-x`, `+x`, `~x`."""
+    if name == "Not":
+        known = run.truth(operand)
+        if known is not None:
+            return FALSE if known else TRUE
+        return run.pure("not", operand)
+    if type(operand) is Const and isinstance(operand.value, int | float):
+        value = operand.value
+        return Const(-value if name == "Minus" else value if name == "Plus" else ~int(value))
+    result = run.term("neg" if name == "Minus" else name.lower(), (operand,), node)
+    if type(operand) is Term and result is not operand:
+        result.shape = operand.shape
+        if operand.act == LOSS:
+            result.act = LOSS
+    return result
+
+
+def compare(run: Machine, name: str, left: Value, right: Value, node: Any) -> Value:
+    """`left OP right` for one comparison operator."""
+    left, right = run.resolve(left), run.resolve(right)
+    if type(left) is Choice and type(right) is not Choice:
+        return run.each(left, lambda leaf: compare(run, name, leaf, right, node))
+    if name in ("Is", "IsNot"):
+        return _identity(run, name, left, right)
+    if name in ("In", "NotIn"):
+        return _membership(run, name, left, right)
+    if type(left) is Const and type(right) is Const:
+        try:
+            return TRUE if _COMPARISONS[name](left.value, right.value) else FALSE
+        except TypeError:
+            return run.pure(name, left, right)
+    if name == "NotEqual":
+        return run.pure("not", run.pure("Equal", left, right))
+    result = run.pure(name, left, right)
+    result.dtype = "bool"
+    if result.shape is None:
+        result.shape = _shape(left) or _shape(right)
+    return result
+
+
+def _identity(run: Machine, name: str, left: Value, right: Value) -> Value:
+    positive = name == "Is"
+    if type(right) is Const and right.value is None:
+        if type(left) is Const:
+            return TRUE if (left.value is None) is positive else FALSE
+        if type(left) is not Term or left.op in _MADE:
+            return FALSE if positive else TRUE
+    elif type(left) is Const and type(right) is Const:
+        return TRUE if (left.value is right.value) is positive else FALSE
+    same = run.pure("Is", left, right)
+    return same if positive else run.pure("not", same)
+
+
+_MADE = frozenset({"forward", "layer", "batch", "counter", "text", "+", "-", "*", "/"})  # never None
+
+
+def _membership(run: Machine, name: str, left: Value, right: Value) -> Value:
+    if type(left) is Const:
+        known: Any = None
+        if type(right) is Tuple and all(type(item) is Const for item in right.items):
+            known = any(item.value == left.value for item in right.items)
+        elif type(right) is Const and isinstance(right.value, str) and isinstance(left.value, str):
+            known = left.value in right.value
+        elif type(right) is Container and right.attrs["$rest"] is None:
+            known = _contains(right.attrs["$items"], left.value)
+        if known is not None:
+            return TRUE if known is (name == "In") else FALSE
+    inside = run.pure("In", left, right)
+    return inside if name == "In" else run.pure("not", inside)
+
+
+def _contains(items: Any, value: object) -> bool | None:
+    if type(items) is dict:
+        return value in items
+    if all(type(item) is Const for item in items):
+        return any(item.value == value for item in items)
+    return None

@@ -1,0 +1,175 @@
+"""Runs a whole program: the modules in order, then what nobody called, with unknown arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan.interpreter import calls, imports, objects, statements, training
+from nndoctor.scan.interpreter.expressions import EVALUATE
+from nndoctor.scan.interpreter.machine import Frame, Machine
+from nndoctor.scan.interpreter.statements import EXECUTE
+from nndoctor.scan.program import Program
+from nndoctor.scan.project import Project
+from nndoctor.scan.source import SourceFile
+from nndoctor.scan.values import Class, Const, Function, Instance, Scope, State, Term, Value
+
+RECURSION_LIMIT = 8_000  # about 40 Python frames for each call followed, and deep expressions besides
+DEBUG = "NNDOCTOR_DEBUG"
+
+
+def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
+    """Interpret these files, and the files of the project that they import."""
+    program = Program()
+    run = Machine(project, program)
+    run.dispatch, run.execute = EVALUATE, EXECUTE
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+    try:
+        for source in sources:
+            _guarded(run, source, lambda s=source: _run_entry(run, s))  # type: ignore[misc]
+        _run_roots(run, set(sources))
+    finally:
+        sys.setrecursionlimit(limit)
+    program.backpropagated = _backpropagated(program)
+    return program
+
+
+def _guarded(run: Machine, source: SourceFile, part: Callable[[], object]) -> None:
+    """Run one part; what goes wrong in it is told, and costs only that part."""
+    try:
+        part()
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        run.program.errors.append((source, f"{type(error).__name__}: {error}"))
+    run.frames, run.assumed, run.loops, run.in_forward = [], {}, (), 0
+    run.marks, run.reads, run.consulted = 0, None, None
+    run.trail.clear()
+
+
+def _run_entry(run: Machine, source: SourceFile) -> None:
+    """A file as the script that is started."""
+    module = run.modules.get(source)
+    if module is None:
+        imports.run_module(run, source, "__main__")
+    elif "__main__" in source.text and source.module is not None:
+        guards = [line for line in source.module.body if type(line) is cst.If and _tests_name(line.test)]
+        run.write(module.attrs, "__name__", Const("__main__"))
+        with _frame(run, source, Scope(module.attrs, None)):
+            statements.run_block(run, guards)
+
+
+def _tests_name(test: Any) -> bool:
+    return type(test) is cst.Comparison and type(test.left) is cst.Name and test.left.value == "__name__"
+
+
+@contextmanager
+def _frame(run: Machine, source: SourceFile, scope: Scope) -> Iterator[None]:
+    run.frames = [Frame(source, scope, 0)]
+    run.statements = 0
+    yield
+    run.frames = []
+
+
+def _run_roots(run: Machine, sources: set[SourceFile]) -> None:
+    for cls in list(run.program.classes):
+        if cls.source in sources:
+            _guarded(run, cls.source, lambda c=cls: _run_class(run, c))  # type: ignore[misc]
+    for function in list(run.program.functions):
+        if function.source in sources and function.node not in run.called and function.owner is None:
+            _guarded(run, function.source, lambda f=function: _run_root(run, f))  # type: ignore[misc]
+    for container in run.program.containers:
+        if "$applied" not in container.attrs and container.source in sources and container.name == "Sequential":
+            _guarded(run, container.source, lambda c=container: _apply(run, c))  # type: ignore[misc]
+
+
+def _run_class(run: Machine, cls: Class) -> None:
+    """The methods of a class that nobody called, on an object made with unknown arguments if there is none."""
+    methods = [m for m in cls.attrs.values() if type(m) is Function and m.node not in run.called]
+    if not methods:
+        return
+    known = list(run.optimizers)
+    with _frame(run, cls.source, Scope({}, None)):
+        receiver = next((i for i in reversed(run.program.instances) if i.cls is cls), None)
+        if receiver is None:
+            receiver = _unknown_instance(run, cls)
+        for method in sorted(methods, key=_forward_first):
+            if method.node not in run.called and method.name != "__init__":
+                _call_root(run, method, receiver)
+    run.optimizers = known
+
+
+def _forward_first(method: Function) -> bool:
+    return method.name not in ("forward", "fit", "train", "run", "main")
+
+
+def _unknown_instance(run: Machine, cls: Class) -> Instance:
+    instance = Instance(cls, cls.source, cls.node)
+    run.born(instance)
+    init = cls.find("__init__")
+    if type(init) is Function and init.node not in run.called:
+        objects.initialise(run, instance, _unknown_arguments(init), cls.node)
+    elif type(init) is not Function:
+        objects.initialise(run, instance, calls.Arguments(), cls.node)
+    else:
+        objects.initialise(run, instance, _unknown_arguments(init), cls.node)
+    if cls.is_module:
+        for module in training.descendants(instance):
+            if type(module).__name__ in ("Instance", "Lib"):
+                run.write(module.attrs, training.MODE, State(training.UNKNOWN))
+    return instance
+
+
+def _unknown_arguments(function: Function) -> calls.Arguments:
+    """Parameters stay unknown, also those with a default: another value may be passed."""
+    parameters = function.node.params
+    skip = 1 if function.owner is not None else 0
+    keywords = {
+        p.name.value: calls.parameter_term(function, p.name.value)
+        for p in (*parameters.params[skip:], *parameters.kwonly_params)
+        if p.default is not None and function.name == "__init__"
+    }
+    positional = tuple(
+        calls.parameter_term(function, p.name.value) for p in parameters.params[skip:] if p.name.value not in keywords
+    )
+    return calls.Arguments(positional, keywords)
+
+
+def _run_root(run: Machine, function: Function) -> None:
+    known = list(run.optimizers)
+    with _frame(run, function.source, function.scope):
+        calls.call_function(run, function, calls.Arguments(), function.node)
+    run.optimizers = known
+
+
+def _call_root(run: Machine, method: Function, receiver: Value) -> None:
+    static = any(getattr(d, "name", "") == "builtins.staticmethod" for d in method.decorators)
+    bound = method if static else method.bind(receiver)
+    run.statements = 0
+    if method.name == "forward" and type(receiver) is Instance and receiver.cls.is_module:
+        run.in_forward += 1
+    try:
+        calls.call_function(run, bound, calls.Arguments(), method.node)
+    finally:
+        run.in_forward = 0
+
+
+def _apply(run: Machine, container: Any) -> None:
+    with _frame(run, container.source, Scope({}, None)):
+        run.in_forward = 1
+        calls.call_value(run, container, calls.Arguments((Term("parameter", info={"name": "input"}),)), container.node)
+
+
+def _backpropagated(program: Program) -> set[int]:
+    from nndoctor.scan.interpreter import graph
+
+    found: set[int] = set()
+    for event in program.of("backward"):
+        found.update(id(term) for term in graph.ancestors(event.subject))
+    return found

@@ -1,0 +1,280 @@
+"""Statements: assignment, branches, loops, with, try, definitions and imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan.interpreter import containers, imports, objects, training
+from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
+from nndoctor.scan.values import NONE, Api, Class, Const, Container, Function, Lib, Scope, Term, Tuple, Value
+
+MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
+
+
+def run_block(run: Machine, body: Sequence[Any]) -> Signal:
+    """Run statements until one leaves the block."""
+    execute = run.execute
+    for statement in body:
+        run.statements += 1
+        if run.statements > MAX_STATEMENTS:
+            return RAISE
+        if type(statement) is cst.SimpleStatementLine:
+            for small in statement.body:
+                signal = execute[type(small)](run, small)
+                if signal is not None:
+                    return signal
+        else:
+            signal = execute[type(statement)](run, statement)
+            if signal is not None:
+                return signal
+    return None
+
+
+def run_suite(run: Machine, suite: cst.BaseSuite) -> Signal:
+    """Run an indented block, or the statements after a colon on the same line."""
+    if type(suite) is cst.IndentedBlock:
+        return run_block(run, suite.body)
+    return run_block(run, (cst.SimpleStatementLine(body=suite.body),))
+
+
+def _nothing(run: Machine, node: Any) -> Signal:
+    return None
+
+
+def _expression(run: Machine, node: cst.Expr) -> Signal:
+    run.dispatch[type(node.value)](run, node.value)
+    return None
+
+
+def _assign(run: Machine, node: cst.Assign) -> Signal:
+    value = run.dispatch[type(node.value)](run, node.value)
+    for target in node.targets:
+        bind(run, target.target, value)
+    return None
+
+
+def _annotated(run: Machine, node: cst.AnnAssign) -> Signal:
+    if node.value is not None:
+        bind(run, node.target, run.dispatch[type(node.value)](run, node.value))
+    return None
+
+
+def _augmented(run: Machine, node: cst.AugAssign) -> Signal:
+    evaluate = run.dispatch
+    before = evaluate[type(node.target)](run, node.target)
+    operand = evaluate[type(node.value)](run, node.value)
+    bind(run, node.target, containers.augmented(run, node, before, operand))
+    return None
+
+
+def bind(run: Machine, target: Any, value: Value) -> None:
+    """Assign a value to a name, attribute, subscript or pattern of them."""
+    kind = type(target)
+    if kind is cst.Name:
+        run.assign(target.value, value)
+    elif kind is cst.Attribute:
+        receiver = run.dispatch[type(target.value)](run, target.value)
+        objects.set_attribute(run, receiver, target.attr.value, value, target)
+    elif kind is cst.Tuple or kind is cst.List:
+        _unpack(run, target, value)
+    elif kind is cst.Subscript:
+        containers.set_item(run, target, value)
+    elif kind is cst.StarredElement:
+        bind(run, target.value, value)
+
+
+def _unpack(run: Machine, target: cst.Tuple | cst.List, value: Value) -> None:
+    parts = containers.unpacked(run, value, target)
+    for element, part in zip(target.elements, parts, strict=True):
+        bind(run, element.value, part)
+
+
+def _if(run: Machine, node: cst.If) -> Signal:
+    condition = run.dispatch[type(node.test)](run, node.test)
+    orelse = node.orelse
+
+    def otherwise() -> Signal:
+        if orelse is None:
+            return None
+        return _if(run, orelse) if type(orelse) is cst.If else run_suite(run, orelse.body)  # type: ignore[union-attr]
+
+    return run.branch(condition, lambda: run_suite(run, node.body), otherwise)
+
+
+def _for(run: Machine, node: cst.For) -> Signal:
+    iterable = run.dispatch[type(node.iter)](run, node.iter)
+    iterable = run.resolve(iterable)
+    items = containers.known_items(run, iterable)
+    if items is not None and not items:
+        return None
+    unrolled = items is not None and len(items) <= MAX_UNROLLED
+    if unrolled and items is not None:
+        binds = [_binder(run, node.target, item) for item in items]
+    elif items is not None:
+        binds = [_binder(run, node.target, item) for item in (*items[:3], items[-1])]
+    else:
+        binds = [lambda: bind(run, node.target, containers.element(run, iterable, node))] * 2
+    training.enter_loop(run, node, iterable)
+    signal = run.loop(node, binds, lambda: run_suite(run, node.body), unrolled)
+    if signal is None and node.orelse is not None:
+        return run_suite(run, node.orelse.body)
+    return signal
+
+
+def _binder(run: Machine, target: Any, item: Value) -> Callable[[], None]:
+    return lambda: bind(run, target, item)
+
+
+def _while(run: Machine, node: cst.While) -> Signal:
+    endless = run.truth(run.dispatch[type(node.test)](run, node.test))
+    if endless is False:
+        return None
+    test = lambda: _assume_test(run, node)  # noqa: E731
+    return run.loop(node, [test, test], lambda: run_suite(run, node.body), unrolled=False)
+
+
+def _assume_test(run: Machine, node: cst.While) -> None:
+    run.dispatch[type(node.test)](run, node.test)
+
+
+def _with(run: Machine, node: cst.With) -> Signal:
+    grad, amp = run.grad, run.amp
+    owned = 0
+    for item in node.items:
+        manager = run.dispatch[type(item.item)](run, item.item)
+        entered = training.enter_context(run, manager, item)
+        if item.asname is not None:
+            bind(run, item.asname.name, entered)
+    signal = run_suite(run, node.body)
+    run.grad, run.amp = grad, amp
+    del owned
+    return signal
+
+
+def _try(run: Machine, node: cst.Try) -> Signal:
+    depth = len(run.frame.pending)
+    signal = run_suite(run, node.body)
+    if signal == RAISE:
+        signal = None
+    elif signal is None and node.orelse is not None:
+        signal = run_suite(run, node.orelse.body)
+    for handler in node.handlers:
+        if handler.name is not None:
+            bind(run, handler.name.name, Term("exception"))
+        handled = run.branch(Term("raised"), lambda h=handler: run_suite(run, h.body), lambda: None)  # type: ignore[misc]
+        signal = None if handled is None and signal is None else signal
+    del depth
+    if node.finalbody is not None:
+        signal = run_suite(run, node.finalbody.body) or signal
+    return signal
+
+
+def _match(run: Machine, node: cst.Match) -> Signal:
+    run.dispatch[type(node.subject)](run, node.subject)
+
+    def cases(rest: Sequence[cst.MatchCase]) -> Signal:
+        if not rest:
+            return None
+        return run.branch(Term("case"), lambda: run_suite(run, rest[0].body), lambda: cases(rest[1:]))
+
+    return cases(node.cases)
+
+
+def _return(run: Machine, node: cst.Return) -> Signal:
+    value = NONE if node.value is None else run.dispatch[type(node.value)](run, node.value)
+    run.frame.results.append((value, node, dict(run.assumed)))
+    return RETURN
+
+
+def _raise(run: Machine, node: cst.Raise) -> Signal:
+    return RAISE
+
+
+def _assert(run: Machine, node: cst.Assert) -> Signal:
+    run.dispatch[type(node.test)](run, node.test)
+    return None
+
+
+def _delete(run: Machine, node: cst.Del) -> Signal:
+    return None
+
+
+def _global(run: Machine, node: cst.Global | cst.Nonlocal) -> Signal:
+    scope = run.frame.scope
+    scope.globals = (scope.globals or set()) | {item.name.value for item in node.names}
+    return None
+
+
+def _function(run: Machine, node: cst.FunctionDef) -> Signal:
+    frame = run.frame
+    function = Function(node, frame.source, _enclosing(frame.scope, run))
+    evaluate = run.dispatch
+    parameters = node.params
+    for parameter in (*parameters.params, *parameters.kwonly_params, *parameters.posonly_params):
+        if parameter.default is not None:
+            function.defaults[parameter.name.value] = evaluate[type(parameter.default)](run, parameter.default)
+    decorators = [evaluate[type(d.decorator)](run, d.decorator) for d in node.decorators]
+    function.decorators = tuple(decorators)
+    run.program.functions.append(function)
+    run.assign(node.name.value, objects.decorated(run, function, node))
+    return None
+
+
+def _enclosing(scope: Scope, run: Machine) -> Scope:
+    """Names of a class body are not seen by its methods."""
+    return scope.parent if run.frame.is_class and scope.parent is not None else scope
+
+
+def _class(run: Machine, node: cst.ClassDef) -> Signal:
+    objects.define_class(run, node)
+    return None
+
+
+def _import(run: Machine, node: cst.Import) -> Signal:
+    imports.import_names(run, node)
+    return None
+
+
+def _import_from(run: Machine, node: cst.ImportFrom) -> Signal:
+    imports.import_from(run, node)
+    return None
+
+
+EXECUTE: dict[type, Callable[..., Signal]] = {
+    cst.Expr: _expression,
+    cst.Assign: _assign,
+    cst.AnnAssign: _annotated,
+    cst.AugAssign: _augmented,
+    cst.If: _if,
+    cst.For: _for,
+    cst.While: _while,
+    cst.With: _with,
+    cst.Try: _try,
+    cst.TryStar: _try,
+    cst.Match: _match,
+    cst.Return: _return,
+    cst.Raise: _raise,
+    cst.Assert: _assert,
+    cst.Del: _delete,
+    cst.Global: _global,
+    cst.Nonlocal: _global,
+    cst.FunctionDef: _function,
+    cst.ClassDef: _class,
+    cst.Import: _import,
+    cst.ImportFrom: _import_from,
+    cst.Pass: _nothing,
+    cst.TypeAlias: _nothing,
+    cst.Break: lambda run, node: BREAK,
+    cst.Continue: lambda run, node: CONTINUE,
+}
+
+
+def run_all(run: Machine, statements: Iterable[Any]) -> None:
+    """Run statements for their effect."""
+    run_block(run, tuple(statements))
+
+
+__all__ = ["EXECUTE", "Api", "Class", "Const", "Container", "Lib", "Tuple", "bind", "run_block", "run_suite"]

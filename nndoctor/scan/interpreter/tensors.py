@@ -1,0 +1,156 @@
+"""Tensors: what an operation leaves on its result (activation, element type, shape), attributes and indexing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import dtypes, shape_rules
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Shape, dimension
+from nndoctor.scan.values import LOSS, Api, Choice, Const, Container, Lib, Term, Tuple, Value
+
+_KEEPS_LOSS = frozenset("+ - * / neg mean sum clamp abs where scaled nanmean exp log minimum maximum min max".split())
+_PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit"})
+
+
+def operate(run: Machine, op: str, args: Any, node: Any, info: dict[str, Any] | None = None) -> Term:
+    """The result of a tensor operation on the arguments of a call, the tensor itself first."""
+    result = run.term(op, args.all, node, info=info)
+    settle(run, result, args, node)
+    return result
+
+
+def settle(run: Machine, result: Term, args: Any, node: Any) -> None:
+    """Fill in what is known of a new tensor."""
+    op = result.op
+    first = args.positional[0] if args.positional else next(iter(args.all), None)
+    first = run.resolve(first) if first is not None else None
+    result.act = act_of(run, op, first)
+    result.dtype = dtypes.of_operation(run, op, first, args)
+    if result.shape is None:
+        result.shape = shape_rules.of_operation(run, op, first, args, node)
+    if result.info is None and args.keywords:
+        result.info = {}
+
+
+def act_of(run: Machine, op: str, first: Value | None) -> str | None:
+    """The activation that the result of `op` on `first` shows."""
+    own = torch_api.ACTS.get(op)
+    if own is not None:
+        return own
+    if op in ("cat", "stack"):
+        return _common_act(run, first)
+    if type(first) is not Term:
+        return None
+    if op in torch_api.TRANSPARENT or op == "dropout" or (op == "clamp" and first.act != LOSS):
+        return first.act
+    return LOSS if first.act == LOSS and op in _KEEPS_LOSS else None
+
+
+def _common_act(run: Machine, parts: Value | None) -> str | None:
+    if type(parts) is Container:
+        items = parts.attrs["$items"] or ((parts.attrs["$rest"],) if parts.attrs["$rest"] is not None else ())
+    else:
+        items = parts.items if type(parts) is Tuple else ()
+    acts = {item.act if type(item) is Term else None for item in (items if type(items) is tuple else ())}
+    return acts.pop() if len(acts) == 1 else None
+
+
+def shape_of(value: Value) -> Shape | None:
+    """The shape of a tensor, made when it is first asked for."""
+    if type(value) is not Term:
+        return None
+    if value.shape is None:
+        value.shape = Shape()
+    return value.shape
+
+
+def attribute(run: Machine, tensor: Term, name: str, node: Any) -> Value:
+    """`tensor.name`, also of an unknown value."""
+    if tensor.attrs is not None:
+        found = run.read(tensor.attrs, name)
+        if found is not None:
+            return run.resolve(found)
+    if name == "shape":
+        return shape_of(tensor)
+    if name in ("data", "T", "mT", "real"):
+        return _derived(run, "transposed" if name in ("T", "mT") else name, tensor, node)
+    if name == "dtype" and tensor.dtype is not None:
+        return run.pure("dtype", tensor)
+    return run.pure("attribute", tensor, name)
+
+
+def _derived(run: Machine, op: str, tensor: Term, node: Any) -> Term:
+    result = run.term(op, (tensor,), node)
+    result.act, result.dtype = tensor.act, tensor.dtype
+    if op == "transposed":
+        dims = tensor.shape.dims if tensor.shape is not None else None
+        result.shape = Shape(dims[::-1]) if dims is not None and len(dims) == 2 else None
+    else:
+        result.shape = tensor.shape
+    return result
+
+
+def part(run: Machine, value: Value, index: int, node: Any) -> Value:
+    """What unpacking binds to its element number `index`."""
+    if type(value) is Choice:
+        return run.each(value, lambda leaf: part(run, leaf, index, node))
+    if type(value) is Term and value.op in _PARTS:
+        return _piece(run, value, node)
+    if type(value) is Term and value.op in ("max", "min", "topk", "sort") and index == 1:
+        return run.pure("argmax", value)
+    return run.pure("part", value, Const(index))
+
+
+def _piece(run: Machine, pieces: Term, node: Any) -> Term:
+    source = pieces.inputs[0]
+    result = run.term("index", (pieces,), node)
+    if type(source) is Term:
+        result.act, result.dtype = source.act, source.dtype
+        result.shape = pieces.shape
+    return result
+
+
+def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
+    """`value[index]` of a tensor or an unknown value."""
+    if type(value) is Term and value.op in _PARTS:
+        return _piece(run, value, node)
+    if type(value) is Term and value.attrs is not None and type(index) is Const:
+        found = value.attrs.get(("item", index.value))
+        if found is not None:
+            return found
+    if not _is_tensor(value):
+        return run.pure("item", value, index) if type(index) in (Const, Term) else run.term("item", (value,), node)
+    return _indexed(run, value, index.items if type(index) is Tuple else (index,), node)
+
+
+def sliced(run: Machine, value: Value, bounds: cst.Slice, node: Any) -> Value:
+    """`value[a:b]` of a tensor, a shape or an unknown value."""
+    if type(value) is Shape:
+        return run.term("slice", (), node)
+    if type(value) is not Term:
+        return run.term("slice", (value,), node)
+    if bounds.lower is None and bounds.upper is None and bounds.step is None:
+        return value
+    return _indexed(run, value, (run.term("slice", (), node),), node)
+
+
+def _indexed(run: Machine, value: Term, parts: tuple[Value, ...], node: Any) -> Term:
+    result = run.term("index", (value, *parts), node)
+    result.act, result.dtype = value.act, value.dtype
+    if result.shape is None and value.shape is not None:
+        result.shape = shape_rules.of_index(value.shape, parts)
+    return result
+
+
+def _is_tensor(value: Value) -> bool:
+    """Whether a value is certainly a tensor or array."""
+    return type(value) is Term and (value.act is not None or value.dtype is not None or value.shape is not None or value.op in _TENSOR_OPS)
+
+
+_TENSOR_OPS = torch_api.TRANSPARENT - {"forward", "returned", "element", "data", "index", "item_of"} | frozenset(torch_api.ACTS)
+
+__all__ = ["Api", "Lib", "attribute", "dimension", "item", "operate", "part", "shape_of", "sliced"]

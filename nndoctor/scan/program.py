@@ -1,0 +1,63 @@
+"""What the interpreter's run leaves behind: events in order, calls of library functions, and questions about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from nndoctor.scan.values import Class, Function, Instance, Lib, Site, Term, Value, leaves
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from nndoctor.scan.source import SourceFile
+
+
+class Event:
+    """Something that happened: its kind, place and subject, and under which loops, frames and assumptions."""
+
+    __slots__ = ("assumed", "details", "frames", "grad", "kind", "loops", "site", "subject")
+
+    def __init__(  # noqa: PLR0917
+        self,
+        kind: str,
+        site: Site,
+        subject: Value,
+        details: dict[str, Any],
+        loops: tuple[cst.CSTNode, ...],
+        frames: tuple[Any, ...],
+        grad: Value,
+        assumed: dict[Term, bool],
+    ) -> None:
+        self.kind = kind
+        self.site = site
+        self.subject = subject
+        self.details = details
+        self.loops = loops
+        self.frames = frames
+        self.grad = grad
+        self.assumed = assumed
+
+    def options(self, value: Value) -> list[Value]:
+        """Every value that `value` could be when this happened."""
+        return list(leaves(value, self.assumed))
+
+
+class Program:
+    """The record of one run."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.sources: list[SourceFile] = []  # in the order in which they were run
+        self.functions: list[Function] = []
+        self.classes: list[Class] = []
+        self.instances: list[Instance] = []
+        self.containers: list[Lib] = []
+        self.loops: dict[cst.CSTNode, Value] = {}  # loop -> what it iterates over
+        self.engines: set[str] = set()  # libraries that own the step
+        self.errors: list[tuple[SourceFile, str]] = []
+        self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
+
+    def of(self, *kinds: str) -> Iterator[Event]:
+        """Events of these kinds, in order."""
+        return (event for event in self.events if event.kind in kinds)

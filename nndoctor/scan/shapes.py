@@ -1,0 +1,178 @@
+"""Symbolic shapes: dimensions as products of atoms, and whether a view keeps the order of the elements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import gcd, prod
+
+from nndoctor.scan.values import Const, Term, Value
+
+IN_ORDER, MIXED = "in order", "mixed"
+
+
+class Dim:
+    """One dimension: a number times atoms (terms that stand for a size)."""
+
+    __slots__ = ("atoms", "number")
+
+    def __init__(self, number: int, atoms: Counter[Term]) -> None:
+        self.number = number
+        self.atoms = atoms
+
+    def times(self, other: Dim) -> Dim:
+        """The product."""
+        return Dim(self.number * other.number, self.atoms + other.atoms)
+
+    def over(self, other: Dim) -> Dim | None:
+        """The exact quotient, or None."""
+        if not other.number or self.number % other.number or not other.atoms <= self.atoms:
+            return None
+        return Dim(self.number // other.number, self.atoms - other.atoms)
+
+    def quotient(self, other: Dim, fallback: Term) -> Dim:
+        """`self // other`; where it does not come out even, the atom that stands for it."""
+        return self.over(other) or atom(fallback)
+
+    def common(self, other: Dim) -> Dim:
+        """The greatest common divisor."""
+        return Dim(gcd(self.number, other.number), self.atoms & other.atoms)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is the number 1."""
+        return self.number == 1 and not self.atoms
+
+    def equals(self, other: Dim) -> bool:
+        """Whether the two are certainly the same."""
+        return self.number == other.number and self.atoms == other.atoms
+
+
+class Shape:
+    """The shape of a tensor as far as it is known: all dimensions, or single ones that were asked for."""
+
+    __slots__ = ("asked", "dims")
+
+    def __init__(self, dims: tuple[Dim, ...] | None = None) -> None:
+        self.dims = dims
+        self.asked: dict[int, Dim] = {}
+
+    def dim(self, index: int) -> Dim | None:
+        """The dimension at an index; made when it is first asked for, None if it does not exist."""
+        if self.dims is not None:
+            return self.dims[index] if -len(self.dims) <= index < len(self.dims) else None
+        if index not in self.asked:
+            self.asked[index] = atom(Term("dim", (self, Const(index))))
+        return self.asked[index]
+
+    def unpack(self, rank: int) -> tuple[Dim, ...] | None:
+        """All dimensions, now that the rank is known to be `rank`."""
+        if self.dims is None:
+            found = [self.asked.get(i) or self.asked.get(i - rank) for i in range(rank)]
+            self.dims = tuple(d or atom(Term("dim", (self, Const(i)))) for i, d in enumerate(found))
+        return self.dims if len(self.dims) == rank else None
+
+
+def atom(term: Term) -> Dim:
+    """A dimension of unknown size."""
+    return Dim(1, Counter((term,)))
+
+
+def number(value: int) -> Dim:
+    """A dimension of known size."""
+    return Dim(value, Counter())
+
+
+def dimension(value: Value) -> Dim | None:
+    """A value used as a size; None where it cannot be one, or is -1."""
+    if type(value) is Dim:
+        return value
+    if type(value) is Const:
+        known = value.value
+        return number(known) if type(known) is int and known > 0 else None
+    return atom(value) if type(value) is Term else None
+
+
+def product(dims: Sequence[Dim]) -> Dim:
+    """The number of elements."""
+    return Dim(prod(d.number for d in dims), sum((d.atoms for d in dims), Counter()))
+
+
+def flattened(dims: tuple[Dim, ...], start: int, end: int) -> tuple[Dim, ...] | None:
+    """Dimensions `start` to `end` (inclusive) merged into one."""
+    rank = len(dims)
+    start, end = start % rank if rank else 0, end % rank if rank else 0
+    return (*dims[:start], product(dims[start : end + 1]), *dims[end + 1 :]) if start <= end else None
+
+
+def resolve_view(source: Shape, target: Sequence[Dim | None]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]] | None:
+    """Both shapes of a view in the same atoms; `None` in the target stands for -1. None if they cannot be matched."""
+    dims = source.dims or _implied(source, target)
+    if dims is None or target.count(None) > 1:
+        return None
+    dims = _split_by_quotients(dims, [d for d in target if d is not None])
+    if None in target:
+        rest = product(dims).over(product([d for d in target if d is not None]))
+        return None if rest is None else (dims, tuple(d or rest for d in target))
+    return _balanced(dims, tuple(d for d in target if d is not None))
+
+
+def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
+    """Whether a view from `source` to `target` (in the same atoms) only splits and merges neighbours.
+
+    A view keeps the elements in row-major order. It is right exactly if the two lists of factors can be brought to
+    one order, which is so if, read from the left, one of the two current dimensions always divides the other.
+    """
+    left = [d for d in source if not d.is_one]
+    right = [d for d in target if not d.is_one]
+    permuted = sorted(d.number for d in left if not d.atoms) == sorted(d.number for d in right if not d.atoms)
+    while left and right:
+        a, b = left[0], right[0]
+        shared = b.over(a), a.over(b)
+        if shared == (None, None):
+            return MIXED if a.atoms or b.atoms or permuted else None
+        left[0:1] = [] if shared[1] is None or shared[1].is_one else [shared[1]]
+        right[0:1] = [] if shared[0] is None or shared[0].is_one else [shared[0]]
+    return IN_ORDER
+
+
+def _implied(source: Shape, target: Sequence[Dim | None]) -> tuple[Dim, ...] | None:
+    """The source's dimensions where the target names each of them once (`x.view(x.size(0), x.size(2), x.size(1))`)."""
+    places = {id(d): i for i, d in source.asked.items() if i >= 0}
+    indices = [places.get(id(d)) for d in target]
+    if len(indices) < 2 or None in indices or sorted(i for i in indices if i is not None) != list(range(len(indices))):
+        return None
+    return tuple(source.asked[i] for i in range(len(indices)))
+
+
+def _split_by_quotients(dims: tuple[Dim, ...], target: Sequence[Dim]) -> tuple[Dim, ...]:
+    """`C` becomes `h * (C // h)` where the target uses `C // h`."""
+    for wanted in {a for d in target for a in d.atoms if a.op == "//"}:
+        whole, part = dimension(wanted.inputs[0]), dimension(wanted.inputs[1])
+        if whole is None or part is None:
+            continue
+        for i, dim in enumerate(dims):
+            rest = dim.over(whole)
+            if rest is not None and not whole.is_one:
+                split = rest.times(part).times(atom(wanted))
+                dims = (*dims[:i], split, *dims[i + 1 :])
+                break
+    return dims
+
+
+def _balanced(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]] | None:
+    """Since both have as many elements, what is left of one dimension equals what is left of the target."""
+    total, wanted = product(source), product(target)
+    shared = total.common(wanted)
+    left, right = total.over(shared), wanted.over(shared)
+    if left is None or right is None:
+        return None
+    if left.is_one and right.is_one:
+        return source, target
+    holders = [i for i, d in enumerate(source) if d.over(left) is not None]
+    if left.is_one or len(holders) != 1:
+        return None
+    i = holders[0]
+    rest = source[i].over(left)
+    assert rest is not None
+    return (*source[:i], rest.times(right), *source[i + 1 :]), target
