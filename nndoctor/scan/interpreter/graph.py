@@ -9,7 +9,9 @@ from nndoctor.scan.interpreter import training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
 
-CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "counter", "no_graph", "argmax", "long"})
+CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "counter", "argmax", "long", "len", "bool",
+                  "Equal", "LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual", "eq", "ne", "gt", "lt", "ge", "le", "round", "any", "all",
+                  "Is", "In", "text", "size", "argmin", "number of"})  # fmt: skip
 MAX_WALK = 2000  # terms of one graph that are looked at
 
 
@@ -122,12 +124,12 @@ def _related(a: Value, b: Value) -> bool:
     )
 
 
-def has_mode_layers(run: Machine, model: Value) -> bool | None:
+def has_mode_layers(model: Value) -> bool | None:
     """Whether a model holds dropout or batch norm; None if it holds something unknown."""
     unknown = type(model) not in (Instance, Lib)
     for module in training.descendants(model):
         if type(module) is Lib:
-            if module.kind == "model" or _acts_by_mode(run, module):
+            if acts_by_mode(module):
                 return True
         elif type(module) is Term:
             unknown = True
@@ -136,7 +138,12 @@ def has_mode_layers(run: Machine, model: Value) -> bool | None:
     return None if unknown else False
 
 
-def _acts_by_mode(run: Machine, layer: Lib) -> bool:
+def acts_by_mode(layer: Value) -> bool:
+    """Whether a layer behaves differently in training and in evaluation."""
+    if type(layer) is not Lib:
+        return False
+    if layer.kind == "model":
+        return True
     operation = layer.attrs.get("$operation")
     if operation == "dropout":
         rate = layer.args.get("p")

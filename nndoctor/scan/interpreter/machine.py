@@ -21,6 +21,7 @@ from nndoctor.scan.values import (
     Module,
     Scope,
     Site,
+    State,
     Term,
     Value,
     leaves,
@@ -230,6 +231,8 @@ class Machine(Heap):
         if term.op == "not":
             inner = self.truth(term.inputs[0])
             return None if inner is None else not inner
+        if term.op == "training":
+            return self._training(term.inputs[0])
         if term.op in ("and", "or"):
             deciding = term.op == "or"
             truths = [self.truth(part) for part in term.inputs]
@@ -237,6 +240,11 @@ class Machine(Heap):
                 return deciding
             return None if None in truths else not deciding
         return None
+
+    def _training(self, module: Value) -> bool | None:
+        found = self.resolve(self.read(module.attrs, "$mode") or _MADE_IN)
+        names = {leaf.name for leaf in self.leaves(found) if type(leaf) is State}
+        return names == {"train"} if names in ({"train"}, {"eval"}) else None
 
     def assume(self, condition: Value, truth: bool) -> None:
         """Take a condition for true or false until the enclosing branch, iteration or call ends."""
@@ -266,7 +274,7 @@ class Machine(Heap):
         """Run one or both sides of a condition and join the states that go on."""
         known = self.truth(condition)
         if known is not None:
-            return then() if known else otherwise()
+            return self.under(condition, known, then if known else otherwise)
         guard = guard_of(condition) or Term("branch")
         mark = self.mark()
         left = self.under(guard, True, then)
@@ -417,4 +425,5 @@ def _identity(value: Value) -> object:
 
 
 _STABLE = frozenset({Api, Class, Function, Module})  # values that a name keeps
+_MADE_IN = State("train")  # modules are made in train mode
 _TRUTHY = frozenset({Function, Class, Instance, Lib, Api, Method, Module})

@@ -103,9 +103,23 @@ def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) 
         first, second = _shape(left), _shape(right)
         result.shape = first if first is not None and symbol != "@" else second if symbol != "@" else None
     result.dtype = _dtype(symbol, left, right)
+    if result.dtype == "uint8" and symbol in _WRAPPING and not _stays_in_range(symbol, left, right):
+        run.note("byte arithmetic", node, left if _element_type(left) == "uint8" else right)
     if symbol in ("+", "-", "*", "/") and LOSS in (_act(left), _act(right)):
         result.act = LOSS
     return result
+
+
+_WRAPPING = frozenset({"+", "-", "*", "**", "<<"})
+LARGEST_BYTE = 255
+
+
+def _stays_in_range(symbol: str, left: Value, right: Value) -> bool:
+    """Whether the result fits a byte whatever the bytes are: `255 - x`, `x * 1`, `x + 0`."""
+    if symbol == "-" and type(left) is Const:
+        return left.value == LARGEST_BYTE
+    neutral = {"+": 0, "-": 0, "*": 1, "**": 1, "<<": 0}[symbol]
+    return any(type(side) is Const and side.value in (neutral, 0 if symbol == "*" else neutral) for side in (left, right))
 
 
 def _shape(value: Value) -> Any:

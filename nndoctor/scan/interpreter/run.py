@@ -171,5 +171,7 @@ def _backpropagated(program: Program) -> set[int]:
 
     found: set[int] = set()
     for event in program.of("backward"):
-        found.update(id(term) for term in graph.ancestors(event.subject))
+        for term in graph.ancestors(event.subject):
+            found.add(id(term))
+            found.update(id(value) for value in term.inputs)
     return found

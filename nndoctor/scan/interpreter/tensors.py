@@ -18,7 +18,7 @@ _PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vspli
 
 def operate(run: Machine, op: str, args: Any, node: Any, info: dict[str, Any] | None = None) -> Term:
     """The result of a tensor operation on the arguments of a call, the tensor itself first."""
-    result = run.term(op, args.all, node, info=info)
+    result = run.term(op, args.all, node, info=info or {"args": args})
     settle(run, result, args, node)
     return result
 
@@ -32,8 +32,6 @@ def settle(run: Machine, result: Term, args: Any, node: Any) -> None:
     result.dtype = dtypes.of_operation(run, op, first, args)
     if result.shape is None:
         result.shape = shape_rules.of_operation(run, op, first, args, node)
-    if result.info is None and args.keywords:
-        result.info = {}
 
 
 def act_of(run: Machine, op: str, first: Value | None) -> str | None:

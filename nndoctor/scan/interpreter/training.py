@@ -258,8 +258,7 @@ def set_mode(run: Machine, model: Value, flag: Value, node: Any) -> None:
 
 def is_training(run: Machine, module: Instance) -> Value:
     """`self.training`."""
-    flags: dict[str, Value] = {TRAIN: TRUE, EVAL: FALSE}
-    return run.each(mode(run, module), lambda leaf: flags.get(leaf.name) or run.pure("training", module))
+    return run.pure("training", module)
 
 
 def forward(run: Machine, model: Instance, function: Function, args: Any, node: Any) -> Value:

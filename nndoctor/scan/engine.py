@@ -1,0 +1,147 @@
+"""The static pass from request to report: discovery, the run, the rules, suppressions."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, Report, Severity
+from nndoctor.requests import ScanRequest
+from nndoctor.scan.files import discover
+from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text
+
+if TYPE_CHECKING:
+    from nndoctor.scan.program import Program
+    from nndoctor.scan.project import Project
+    from nndoctor.scan.rules import Draft
+    from nndoctor.scan.values import Site
+
+
+def scan(request: ScanRequest) -> Report:
+    """Examine the files that a request names."""
+    from nndoctor.scan.project import Project
+
+    started = time.perf_counter()
+    project = Project(request.root)
+    sources, examined = _sources(request, project)
+    findings: list[Finding] = []
+    failures: list[Failure] = []
+    if sources:
+        from nndoctor.scan.interpreter.run import run_program
+
+        program = run_program(project, sources)
+        examined = len({*program.sources, *sources})
+        failures = [*_unparsed(sources), *_crashed(program)]
+        findings = [f for f in _findings(program, request)]
+    return Report(
+        command="scan",
+        target=" ".join(str(path) for path in request.paths) or (request.stdin_filename or "-"),
+        findings=tuple(sorted(findings, key=lambda finding: finding.order)),
+        failures=tuple(failures),
+        files=examined,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], int]:
+    """The files to interpret, and how many were looked at."""
+    if request.stdin is not None:
+        source = source_from_text(request.stdin, request.stdin_filename or "<stdin>")
+        return [source], 1
+    paths = list(discover(request.paths, request.root, request.exclude, request.force_exclude))
+    return [project.source(path) for path in paths if _matters(path, project)], len(paths)
+
+
+_IMPORT = re.compile(rb"^\s*(?:from\s+([.\w]+)\s+import|import\s+([.\w]+))", re.MULTILINE)
+
+
+def _matters(path: Path, project: Project) -> bool:
+    """Whether a file speaks of torch, or imports a file of the project that does."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return True  # `project.source` says why it cannot be read
+    if mentions_torch(data):
+        return True
+    if b"import" not in data:
+        return False
+    source = project.source(path)
+    for match in _IMPORT.finditer(data):
+        dotted = (match[1] or match[2]).decode()
+        name = dotted.lstrip(".")
+        found = project.resolve(source, name, len(dotted) - len(name))
+        if found is not None and mentions_torch(found.text.encode()):
+            return True
+    return False
+
+
+def _unparsed(sources: Iterable[SourceFile]) -> Iterator[Failure]:
+    for source in sources:
+        yield from source.failures
+
+
+def _crashed(program: Program) -> Iterator[Failure]:
+    for source, error in program.errors:
+        message = f"part of this file could not be examined ({error}); please report it with the file"
+        yield Failure(message, None, Location(source.display, 1))
+
+
+def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
+    from nndoctor.scan.rules import RULES
+
+    best: dict[tuple[str, Location], Finding] = {}
+    for function, codes in RULES.items():
+        if not any(_wanted(code, request) for code in codes):
+            continue
+        for draft in function(program):
+            finding = _finding(draft)
+            if _reported(finding, draft.site.source, request):
+                key = (finding.code, finding.location)
+                known = best.get(key)  # type: ignore[arg-type]
+                if known is None or _rank(finding) < _rank(known):
+                    best[key] = finding  # type: ignore[index]
+    yield from best.values()
+
+
+def _rank(finding: Finding) -> int:
+    return list(Confidence).index(finding.confidence)
+
+
+def _wanted(code: str, request: ScanRequest) -> bool:
+    return (request.select is None or code in request.select) and code not in request.ignore
+
+
+def _reported(finding: Finding, source: SourceFile, request: ScanRequest) -> bool:
+    if not _wanted(finding.code, request):
+        return False
+    advice = finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
+    if advice and not request.pedantic:
+        return False
+    assert finding.location is not None
+    return not source.suppressions.covers(finding.code, finding.name, finding.location)
+
+
+def _finding(draft: Draft) -> Finding:
+    from nndoctor.catalog import load_rule
+
+    rule = load_rule(draft.code)
+    location = draft.site.source.location(draft.site.node)
+    return Finding(
+        code=draft.code,
+        name=rule.name,
+        severity=draft.severity or rule.severity,
+        confidence=draft.confidence,
+        message=draft.message,
+        treatment=draft.treatment or rule.treatment,
+        location=location,
+        source_line=draft.site.source.line_text(location),
+        evidence=tuple(_evidence(site, message) for site, message in draft.evidence),
+    )
+
+
+def _evidence(site: Site, message: str) -> Evidence:
+    location = site.source.location(site.node)
+    return Evidence(message, location, site.source.line_text(location))

@@ -1,0 +1,75 @@
+"""Layers and their neighbours: batch norm, dropout, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nndoctor.findings import Confidence
+from nndoctor.scan import torch_api
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.rules.wording import place
+from nndoctor.scan.values import Const, Lib, Site, Term, Value
+
+# The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum.
+LEAST_MOMENTUM = 0.05
+_NEIGHBOURLY = torch_api.ACTIVATION_OPS | {"pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "identity", "contiguous"}
+
+
+@rule("ND405")
+def batchnorm_eps_as_momentum(program: Program) -> Iterator[Draft]:
+    for event in program.of("layer"):
+        positional = event.details["args"].positional
+        if event.details["operation"] != "batchnorm" or len(positional) < 2:
+            continue
+        eps = positional[1]
+        if type(eps) is Const and isinstance(eps.value, int | float) and not isinstance(eps.value, bool) and eps.value >= LEAST_MOMENTUM:
+            message = f"{event.subject.name} is given {eps.value} as its second argument, which is eps"
+            yield Draft("ND405", event.site, message)
+
+
+@rule("ND402", "ND403")
+def dropout_beside_batchnorm(program: Program) -> Iterator[Draft]:
+    for event in program.of("apply", "functional dropout"):
+        operation = event.details.get("operation", "dropout")
+        source = event.details.get("input", event.subject)
+        if operation == "batchnorm":
+            yield from _pair(event, "ND403", "batch norm", source, "dropout")
+        elif operation == "dropout" and not _is_off(event):
+            yield from _pair(event, "ND402", "dropout", source, "batchnorm")
+
+
+def _pair(event: Event, code: str, second: str, source: Value, first: str) -> Iterator[Draft]:
+    options = event.options(source)
+    found = [_fed_by(option, first) for option in options]
+    hits = [term for term in found if term is not None]
+    if not hits or len(hits) < len(options):
+        return
+    made = hits[0]
+    words = "dropout" if first == "dropout" else "batch norm"
+    message = f"{second} is fed by {words} ({place(made)})"
+    evidence = ((Site(made.source, made.node), f"{words} here"),) if made.source and made.node else ()
+    yield Draft(code, event.site, message, evidence, Confidence.CERTAIN)
+
+
+def _fed_by(value: Value, operation: str) -> Term | None:
+    """The layer of that kind that feeds a value, directly or through activations and changes of shape."""
+    while type(value) is Term:
+        if value.op == operation:
+            return None if operation == "dropout" and _rate_is_zero(value) else value
+        if value.op not in _NEIGHBOURLY or not value.inputs:
+            return None
+        value = value.inputs[0]
+    return None
+
+
+def _rate_is_zero(term: Term) -> bool:
+    info = term.info or {}
+    layer, args = info.get("layer"), info.get("args")
+    rate = layer.args.get("p") if type(layer) is Lib else args.get(1, "p") if args is not None else None
+    return type(rate) is Const and rate.value == 0
+
+
+def _is_off(event: Event) -> bool:
+    rate = event.subject.args.get("p") if type(event.subject) is Lib else None
+    return type(rate) is Const and rate.value == 0

@@ -1,0 +1,173 @@
+"""Modes of models and graphs that live too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.findings import Confidence, Severity
+from nndoctor.scan.interpreter import graph, training
+from nndoctor.scan.interpreter.training import EVAL, TRAIN
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.values import LOSS, Const, Container, Instance, Lib, Site, State, Term, Value
+
+_EVALUATION = re.compile(r"val|test|eval|dev", re.IGNORECASE)
+_DELIBERATE = re.compile(r"(^|_)mc(_|$)|mcdropout|bayes|uncertain|monte", re.IGNORECASE)
+
+
+def _mode_names(event: Event, mode: Value) -> set[str]:
+    return {leaf.name if type(leaf) is State else "?" for leaf in event.options(mode)}
+
+
+@rule("ND301")
+def missing_eval_mode(program: Program) -> Iterator[Draft]:
+    training_loops = {loop for event in program.of("backward") for loop in event.loops}
+    trained_on = {id(program.loops[loop]) for loop in training_loops if loop in program.loops}
+    for event in program.of("forward"):
+        if _mode_names(event, event.details["mode"]) != {TRAIN} or not _depends_on_mode(event.subject):
+            continue
+        loop = event.loops[-1] if event.loops else None
+        if loop is None or loop in training_loops or id(program.loops.get(loop)) in trained_on:
+            continue
+        if _without_graph(event):
+            yield _evaluated(event, Confidence.CERTAIN)
+        elif _looks_like_evaluation(program, event, loop):
+            yield _evaluated(event, Confidence.LIKELY)
+
+
+def _depends_on_mode(model: Value) -> bool:
+    return graph.has_mode_layers(model) is True
+
+
+def _without_graph(event: Event) -> bool:
+    return type(event.grad) is Const and not event.grad.value
+
+
+def _looks_like_evaluation(program: Program, event: Event, loop: cst.CSTNode) -> bool:
+    """A loop over a validation or test loader whose outputs are never back-propagated."""
+    if type(loop) is not cst.For or not _EVALUATION.search(wording.text(Site(event.site.source, loop.iter))):
+        return False
+    return id(event.details["result"]) not in program.backpropagated
+
+
+def _evaluated(event: Event, confidence: Confidence) -> Draft:
+    layer = next((m for m in training.descendants(event.subject) if graph.acts_by_mode(m)), None)
+    evidence = ((Site(layer.source, layer.node), f"{layer.name} behaves differently in train mode"),) if type(layer) is Lib else ()
+    message = f"`{wording.text(event.site)}` evaluates the model in train mode"
+    return Draft("ND301", event.site, message, evidence, confidence)
+
+
+@rule("ND302")
+def train_mode_not_restored(program: Program) -> Iterator[Draft]:
+    seen: dict[int, set[str]] = {}  # forward call -> the modes it ran in before
+    for event in program.of("forward", "backward"):
+        if event.kind == "forward":
+            seen.setdefault(id(event.site.node), set()).update(_mode_names(event, event.details["mode"]))
+            continue
+        for output in event.details["modes"]:
+            states = [leaf for leaf in event.options(output.inputs[2]) if type(leaf) is State]
+            evals = [s for s in states if s.name == EVAL and s.site is not None]
+            before = seen.get(id(output.node), set()) - {EVAL}
+            if evals and before and graph.has_mode_layers(output.inputs[1]) is not False:
+                sure = len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(output.inputs[1])
+                if len(evals) == len(states) or _in_loop(event):
+                    yield _left_in_eval(evals[0], output, Confidence.CERTAIN if sure else Confidence.LIKELY)
+
+
+def _in_loop(event: Event) -> bool:
+    return bool(event.loops)
+
+
+def _left_in_eval(state: State, output: Term, confidence: Confidence) -> Draft:
+    assert state.site is not None and output.source is not None and output.node is not None
+    evidence = ((Site(output.source, output.node), "the next training forward runs in eval mode"),)
+    message = f"`{wording.text(state.site)}` is never undone; training goes on in eval mode"
+    return Draft("ND302", state.site, message, evidence, confidence)
+
+
+@rule("ND304")
+def graph_retained(program: Program) -> Iterator[Draft]:
+    events = list(program.of("accumulate", "append"))
+    for event in events:
+        kept = _accumulated(program, event) if event.kind == "accumulate" else _collected(program, event, events)
+        if kept is None:
+            continue
+        name = wording.text(_operand(event.site))
+        message = f"`{name}` still carries its graph and is kept from one iteration to the next"
+        yield Draft("ND304", event.site, message, wording.made_at(kept), Confidence.CERTAIN)
+
+
+def _operand(site: Site) -> Site:
+    node: Any = site.node
+    if type(node) is cst.Call:
+        return wording.argument_site(site)
+    return Site(site.source, getattr(node, "value", node))
+
+
+def _accumulated(program: Program, event: Event) -> Term | None:
+    """The tensor with a graph that is added to a sum which outlives the iteration."""
+    before, result = event.details["before"], event.details["result"]
+    again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in event.options(before))
+    totals = [e.details["result"] for e in program.of("accumulate") if e.site.node is event.site.node]
+    if not again or any(id(total) in program.backpropagated for total in (*totals, result)):
+        return None
+    return _with_graph(program, event, event.subject)
+
+
+def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
+    if type(event.grad) is Const and not event.grad.value:
+        return None
+    for leaf in event.options(value):
+        if type(leaf) is not Term:
+            return None
+        lineage = list(graph.ancestors(leaf))
+        if not any(t.op == "forward" or (t.act == LOSS and id(t) in program.backpropagated) for t in lineage):
+            return None
+        if leaf.act != LOSS and id(leaf) not in program.backpropagated:
+            return None
+    return leaf
+
+
+def _collected(program: Program, event: Event, events: list[Event]) -> Term | None:
+    """The tensor with a graph that is put into a list which outlives the iteration."""
+    container = event.details["container"]
+    again = [e for e in events if e.kind == "append" and e.site.node is event.site.node and e.details["container"] is container]
+    if type(container) is not Container or again[0] is event or id(container) in program.backpropagated:
+        return None
+    return _with_graph(program, event, event.subject)
+
+
+@rule("ND306")
+def functional_dropout_always_on(program: Program) -> Iterator[Draft]:
+    for event in program.of("functional dropout"):
+        flag = event.details["args"].get(2, "training")
+        rate = event.details["args"].get(1, "p")
+        on = flag is None or (type(flag) is Const and flag.value is True)
+        if on and not (type(rate) is Const and rate.value == 0) and _in_module(event) and not _guarded(event):
+            yield Draft("ND306", event.site, f"`{wording.text(event.site)}` drops units in evaluation too")
+    for event in program.of("apply"):
+        if event.details["operation"] == "dropout" and event.subject.attrs.get("$frame") is event.frames[-1] and _in_module(event):
+            message = "a new Dropout is made at each call, and a new module is always in train mode"
+            yield Draft("ND306", event.site, message)
+
+
+def _in_module(event: Event) -> bool:
+    """Whether the call stands in a method of a module that is not meant to be random in evaluation."""
+    frame = event.frames[-1]
+    receiver = frame.receiver
+    if frame.function is None or type(receiver) is not Instance or not receiver.cls.is_module or frame.function.name == "__init__":
+        return False
+    return not (_DELIBERATE.search(frame.function.name) or _DELIBERATE.search(receiver.cls.name))
+
+
+def _guarded(event: Event) -> bool:
+    """Whether a flag such as `self.training` decides if this runs."""
+    return any(term.op == "training" or "train" in training.name_of(term).lower() for term, truth in event.assumed.items() if truth)
+
+
+__all__ = ["Severity", "missing_eval_mode", "train_mode_not_restored"]

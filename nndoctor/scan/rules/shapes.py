@@ -1,0 +1,54 @@
+"""Shapes and element types: views that mix, bytes that overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nndoctor.findings import Confidence
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.shapes import Dim
+from nndoctor.scan.values import Site, Term
+
+
+@rule("ND501", "ND502")
+def view_that_mixes(program: Program) -> Iterator[Draft]:
+    for event in program.of("mixed view"):
+        source, target = event.details["source"], event.details["target"]
+        code = "ND502" if _merges_batch(source, target) else "ND501"
+        message = f"`{wording.text(event.site)}` reads the elements in another order than they lie in memory"
+        if code == "ND502":
+            message = f"`{wording.text(event.site)}` puts values of different examples into one row"
+        yield Draft(code, event.site, message, _evidence(event), Confidence.CERTAIN)
+
+
+def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
+    """Whether the view has fewer dimensions and its first is not the source's first."""
+    kept = [d for d in target if not d.is_one]
+    return len(kept) < len(source) and not kept[0].equals(source[0])
+
+
+def _evidence(event: Event) -> tuple[tuple[Site, str], ...]:
+    term = event.subject
+    if type(term) is not Term or term.source is None or term.node is None:
+        return ()
+    return ((Site(term.source, term.node), "the tensor comes from here"),)
+
+
+@rule("ND601")
+def uint8_overflow(program: Program) -> Iterator[Draft]:
+    for event in program.of("byte arithmetic"):
+        message = f"`{wording.text(event.site)}` computes on bytes, which wrap around at 256"
+        evidence = _made_bytes(event.subject)
+        yield Draft("ND601", event.site, message, evidence, Confidence.CERTAIN)
+
+
+def _made_bytes(term: Term) -> tuple[tuple[Site, str], ...]:
+    """Where the value became bytes."""
+    current = term
+    while current.inputs and type(current.inputs[0]) is Term and current.inputs[0].dtype == "uint8":
+        current = current.inputs[0]
+    if current.source is None or current.node is None:
+        return ()
+    return ((Site(current.source, current.node), "bytes (uint8) from here"),)

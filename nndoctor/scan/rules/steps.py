@@ -1,0 +1,195 @@
+"""The optimisation step: gradients that are reused, thrown away or clipped at the wrong time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from nndoctor.findings import Confidence
+from nndoctor.scan.interpreter.training import CLEAN, FRESH, SPENT, STALE, WIPED
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.values import Const, Lib, Site, State, Term, Value
+
+
+def states(event: Event, value: Value) -> list[State]:
+    """The states that a protocol state could be when the event happened."""
+    return [leaf for leaf in event.options(value) if type(leaf) is State]
+
+
+def trust(event: Event) -> Confidence:
+    """A parameter that is only called an optimizer is assumed to be one."""
+    return Confidence.CERTAIN if type(event.subject) is Lib else Confidence.LIKELY
+
+
+@rule("ND201", "ND202", "ND205")
+def gradients_never_cleared(program: Program) -> Iterator[Draft]:
+    events = program.events
+    for index, event in enumerate(events):
+        if event.kind != "step":
+            continue
+        found = states(event, event.details["grads"])
+        stale = [s for s in found if s.name == STALE]
+        resets = [e for e in events if e.kind == "reset" and _resets(e, event.subject)]
+        if not stale or (len(stale) < len(found) and (resets or not _all_used(found))):
+            continue
+        if not resets:
+            yield _never(program, event, stale[0])
+        elif (outside := _outside_loop(events[:index], event)) is not None:
+            yield _outside(outside, event, stale[0])
+        elif _in_reach(resets, event):
+            yield _never(program, event, stale[0])
+
+
+def _all_used(found: list[State]) -> bool:
+    return all(s.name in (STALE, FRESH, SPENT) for s in found)
+
+
+def _resets(event: Event, optimizer: Value) -> bool:
+    return any(known is optimizer for known, _ in event.details["optimizers"])
+
+
+def _in_reach(resets: list[Event], step: Event) -> bool:
+    """Whether the code that resets ran in the same run of the program as the step, so that its order is known."""
+    return all(reset.frames[0] is step.frames[0] and type(step.subject) is Lib for reset in resets)
+
+
+def _outside_loop(before: list[Event], step: Event) -> Event | None:
+    """A reset in a loop around the loop that steps, with no other reset nearer."""
+    near = [e for e in before if e.kind == "reset" and _resets(e, step.subject) and e.frames[0] is step.frames[0]]
+    if not near:
+        return None
+    last = near[-1]
+    outside = len(last.loops) < len(step.loops) and last.loops == step.loops[: len(last.loops)]
+    return last if outside else None
+
+
+def _never(program: Program, step: Event, stale: State) -> Draft:
+    name = _name(step)
+    used = stale.before
+    evidence = [(step.site, f"`{name}.step()` uses the sum of new and old gradients")]
+    if used is not None and used.site is not None and used.site.node is not step.site.node:
+        evidence.insert(0, (used.site, "the gradients were already used here"))
+    others = [e for e in program.of("reset") if e.loops and e.loops == step.loops and not _resets(e, step.subject)]
+    if others:
+        evidence.append((others[0].site, "only this optimizer is reset"))
+        return Draft("ND205", step.site, f"the gradients of `{name}` are never cleared", tuple(evidence), trust(step))
+    assert stale.site is not None
+    message = f"gradients are added to those that `{name}.step()` has already used; nothing clears them in between"
+    return Draft("ND201", stale.site, message, tuple(evidence), trust(step))
+
+
+def _outside(reset: Event, step: Event, stale: State) -> Draft:
+    name = _name(step)
+    evidence = [(step.site, f"`{name}.step()` runs for each batch")]
+    if stale.site is not None:
+        evidence.insert(0, (stale.site, "gradients are added to those of the batch before"))
+    message = f"the gradients are cleared outside of the loop in which `{name}` steps"
+    return Draft("ND202", reset.site, message, tuple(evidence), trust(step))
+
+
+def _name(event: Event) -> str:
+    """What the user calls the optimizer of a step."""
+    node: Any = event.site.node
+    func = getattr(node, "func", None)
+    if event.details.get("scaler") is not None and getattr(node, "args", None):
+        return wording.text(Site(event.site.source, node.args[0].value))
+    value = getattr(func, "value", None)
+    return wording.text(Site(event.site.source, value)) if value is not None else "optimizer"
+
+
+@rule("ND203")
+def zero_grad_between_backward_and_step(program: Program) -> Iterator[Draft]:
+    fed_since: dict[int, int] = {}  # optimizer -> backward passes since its gradients were thrown away
+    for event in program.events:
+        if event.kind == "reset":
+            fed_since.update({id(optimizer): 0 for optimizer, _ in event.details["optimizers"]})
+        elif event.kind == "backward":
+            fed_since = {key: count + 1 for key, count in fed_since.items()}
+        elif event.kind == "step":
+            found = states(event, event.details["grads"])
+            wiped = found and all(s.name == WIPED for s in found) and not fed_since.get(id(event.subject))
+            if wiped and found[0].site is not None and event.details["closure"] is None:
+                yield _thrown_away(event, found[0])
+
+
+def _thrown_away(step: Event, wiped: State) -> Draft:
+    evidence = [(step.site, f"`{_name(step)}.step()` finds no gradients")]
+    if wiped.before is not None and wiped.before.site is not None:
+        evidence.insert(0, (wiped.before.site, "gradients computed here"))
+    assert wiped.site is not None
+    message = "the gradients are thrown away between backward and step"
+    return Draft("ND203", wiped.site, message, tuple(evidence), trust(step))
+
+
+@rule("ND206")
+def clip_misplaced(program: Program) -> Iterator[Draft]:
+    for event in program.of("step"):
+        clips = states(event, event.details["clip"])
+        grads = {s.name for s in states(event, event.details["grads"])}
+        if clips and grads and grads <= {FRESH, STALE} and all(c.name in ("early", "late") for c in clips):
+            yield _misplaced(clips[0], event)
+    for event in program.of("clip"):
+        late = _already_used(event)
+        if late is not None and not _is_unbounded(event):
+            yield _late(event, late)
+
+
+def _misplaced(clip: State, step: Event) -> Draft:
+    assert clip.site is not None
+    when = "before there are any" if clip.name == "early" else "after the step has used them"
+    message = f"the gradients are clipped {when}"
+    return Draft("ND206", clip.site, message, ((step.site, "the step that takes unclipped gradients"),), trust(step))
+
+
+def _already_used(event: Event) -> Site | None:
+    """The step right before the clipping, in the same function, if every optimizer concerned has just stepped."""
+    concerned = event.details["optimizers"]
+    for optimizer, grads, _ in concerned:
+        found = states(event, grads)
+        if not found or any(s.name != SPENT or s.site is None or s.site.source is not event.site.source for s in found):
+            return None
+        if type(optimizer) is not Lib and not event.loops and len(concerned) > 1:
+            return None
+    return states(event, concerned[0][1])[0].site if concerned else None
+
+
+def _late(event: Event, step: Site) -> Draft:
+    return Draft("ND206", event.site, "the gradients are clipped after the step has used them", ((step, "the step"),))
+
+
+def _is_unbounded(event: Event) -> bool:
+    """`max_norm=inf` only measures the norm."""
+    bound = event.details["args"].get(1, "max_norm")
+    return type(bound) is Const and bound.value in (math.inf, "inf", "Inf", "infinity") or _is_infinity(bound)
+
+
+def _is_infinity(bound: Value) -> bool:
+    return getattr(bound, "name", "") in ("math.inf", "numpy.inf", "torch.inf")
+
+
+@rule("ND207")
+def clip_without_unscale(program: Program) -> Iterator[Draft]:
+    events = program.events
+    for index, event in enumerate(events):
+        if event.kind != "clip":
+            continue
+        for optimizer, grads, scale in event.details["optimizers"]:
+            scaled = [s for s in states(event, scale) if s.name == "scaled"]
+            fresh = all(s.name in (FRESH, STALE) for s in states(event, grads))
+            step = next((e for e in events[index:] if e.kind == "step" and e.subject is optimizer), None)
+            if scaled and fresh and len(scaled) == len(event.options(scale)) and step is not None and step.details["scaler"] is not None:
+                yield _still_scaled(event, scaled[0], step)
+
+
+def _still_scaled(clip: Event, scaled: State, step: Event) -> Draft:
+    evidence = [(step.site, "the scaler unscales only here")]
+    if scaled.site is not None:
+        evidence.insert(0, (scaled.site, "gradients of the scaled loss"))
+    message = "the gradients are clipped while they are still multiplied by the loss scale"
+    return Draft("ND207", clip.site, message, tuple(evidence), trust(step))
+
+
+__all__ = ["CLEAN", "Term", "clip_misplaced", "clip_without_unscale", "gradients_never_cleared"]
