@@ -53,7 +53,7 @@ def main() -> NoReturn:
 
 def _prepare_streams() -> None:
     if sys.stdout is None:  # closed by who started us
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115: it lives as long as the process
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - lives as long as the process
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A Latin-1 terminal gets a question mark for a curve, not an exception.
         sys.stdout.reconfigure(errors="replace")
