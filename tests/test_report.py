@@ -90,7 +90,7 @@ error ND101 softmax-into-cross-entropy                                          
                                     ^^^^^^^ outputs is already a softmax over dim 1
   model.py:31      return F.softmax(self.head(x), dim=1)   softmax here
   train.py:58      outputs = net(x)                        returned here
-  do        Return `self.head(x)` from Net.forward.
+  do         Return `self.head(x)` from Net.forward.
 
 `nndoctor explain ND101` says more. `# nndoctor: ignore[ND101] reason` on a line silences it there.
 """
@@ -128,14 +128,14 @@ def test_a_probe_shows_its_figures_and_its_curves() -> None:
     assert text_of(report) == (
         """\
 nndoctor probe model:net                                        4 probes, 1 warning, 1 failure, 41 s
-  note      loss: cross-entropy, found in train.py:12
+  note       loss: cross-entropy, found in train.py:12
 
 warning NDP04 gradient-isolation                                                              likely
   output 0 depends on examples 1 to 7
   model.py:44   x = x.view(T, B, D)   first operation that mixes them
-  measured  off-diagonal influence 0.61 of the diagonal; healthy is 0
-  measured  influence 0.6123, examples 8
-  do        x.permute(1, 0, 2)
+  measured   off-diagonal influence 0.61 of the diagonal; healthy is 0
+  measured   influence 0.6123, examples 8
+  do         x.permute(1, 0, 2)
 
 warning  NDP04  gradient-isolation   0.61 off the diagonal, expected 0
                 influence
@@ -160,8 +160,8 @@ def test_a_clean_bill_says_so() -> None:
 
 def test_why_is_the_catalogue_s_and_stands_once_for_each_rule() -> None:
     text = text_of(scan_report(SOFTMAX_TWICE, SOFTMAX_TWICE))
-    assert text.count("  why       ") == 1
-    assert text.count("  do        ") == 2
+    assert text.count("  why        ") == 1
+    assert text.count("  do         ") == 2
 
 
 def test_a_failure_says_where() -> None:
@@ -235,6 +235,14 @@ def test_a_long_line_is_cut() -> None:
 def test_a_long_path_stands_on_its_own_line() -> None:
     text = text_of(scan_report(finding_at("x = 1", Location("very/" * 20 + "a.py", 1, 1, 1, 2))))
     assert "very/a.py:1:1\n" in text
+
+
+def test_a_step_names_its_file_where_the_row_above_is_in_another() -> None:
+    places = [Location("b.py", 1), Location("b.py", 2), Location("a.py", 3), Location("n.ipynb", 4, cell=5)]
+    evidence = tuple(Evidence("step", location, "x") for location in [*places, Location("n.ipynb", 6, cell=7)])
+    lines = text_of(scan_report(finding_at("x", Location("a.py", 9), evidence=evidence))).splitlines()
+    shown = [line.split("   ")[0].strip() for line in lines if line.endswith("   step")]
+    assert shown == ["b.py:1", "line 2", "a.py:3", "n.ipynb:cell 5:4", "cell 7:6"]
 
 
 def test_nothing_of_the_user_s_reaches_the_terminal_raw() -> None:

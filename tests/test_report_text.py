@@ -93,9 +93,9 @@ def test_code_in_a_paragraph_stands_out_across_lines() -> None:
 
 
 def test_a_labelled_paragraph_hangs_from_its_label() -> None:
-    assert [line.plain for line in labelled("why", "word " * 10, 42)] == [
-        "  why       word word word word word word",
-        "            word word word word",
+    assert [line.plain for line in labelled("why", "word " * 10, 43)] == [
+        "  why        word word word word word word",
+        "             word word word word",
     ]
     assert list(labelled("why", "", 42)) == []
 

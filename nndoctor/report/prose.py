@@ -11,7 +11,7 @@ from rich.text import Text
 from nndoctor.report.text import printable
 
 INDENT = 2
-LABEL = 10  # cells of the column that says why, do, measured
+LABEL = 11  # cells of the column that says why, do, measured
 MAX_WIDTH = 110  # longer lines of prose are hard to read, however wide the terminal is
 MIN_WIDTH = 30  # of a paragraph, even where a long place leaves less
 SHORT = 420  # characters of a rule's reasons that are shown with a finding
