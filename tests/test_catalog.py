@@ -105,3 +105,19 @@ def test_names_are_unique() -> None:
 def test_an_unknown_code_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         load_rule("ND999")
+
+
+# What the engine itself reports: it cannot parse, a comment silences nothing, a comment names no rule.
+REPORTED_BY_THE_ENGINE = {"ND001", "ND002", "ND003"}
+
+
+def test_every_static_rule_is_implemented_and_every_implementation_documented() -> None:
+    from nndoctor.scan.rules import codes
+
+    assert codes() | REPORTED_BY_THE_ENGINE == {rule.code for rule in load_rules() if rule.passes == "static"}
+
+
+def test_every_probe_is_implemented_and_every_implementation_documented() -> None:
+    from nndoctor.probe.registry import load_probes
+
+    assert load_probes().keys() == {rule.code for rule in load_rules() if rule.passes == "dynamic"}
