@@ -158,6 +158,10 @@ def test_a_clean_bill_says_so() -> None:
     assert text_of(scan_report()).splitlines()[-1] == "Nothing to report."
 
 
+def test_a_scan_of_nothing_is_no_clean_bill() -> None:
+    assert text_of(Report("scan", "data/")).splitlines()[-1] == "No Python file and no notebook was examined."
+
+
 def test_why_is_the_catalogue_s_and_stands_once_for_each_rule() -> None:
     text = text_of(scan_report(SOFTMAX_TWICE, SOFTMAX_TWICE))
     assert text.count("  why        ") == 1

@@ -78,7 +78,9 @@ def _failure(failure: Failure, width: int) -> Iterator[Text]:
 
 
 def _closing(report: Report, width: int) -> Iterator[Text]:
-    if not report.findings and not report.failures:
+    if report.command == "scan" and not report.files:
+        yield Text().append("No Python file and no notebook was examined.", "bold yellow")
+    elif not report.findings and not report.failures:
         yield Text().append("Nothing to report.", "green")
     elif report.findings:
         code = report.findings[0].code
