@@ -34,8 +34,8 @@ def scan(request: ScanRequest) -> Report:
 
         program = run_program(project, sources)
         examined = len({*program.sources, *sources})
-        failures = [*_unparsed(sources), *_crashed(program)]
-        findings = [f for f in _findings(program, request)]
+        failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
+        findings = [*_findings(program, request), *_unparsed(sources, request)]
     return Report(
         command="scan",
         target=" ".join(str(path) for path in request.paths) or (request.stdin_filename or "-"),
@@ -78,9 +78,18 @@ def _matters(path: Path, project: Project) -> bool:
     return False
 
 
-def _unparsed(sources: Iterable[SourceFile]) -> Iterator[Failure]:
-    for source in sources:
-        yield from source.failures
+def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[Finding]:
+    """ND001 for files without a tree, and for single cells of a notebook, which only cost themselves."""
+    from nndoctor.catalog import load_rule
+
+    for source in sources if _wanted("ND001", request) else ():
+        for failure in source.failures:
+            rule = load_rule("ND001")
+            severity = rule.severity if source.module is None else Severity.INFO
+            line = source.line_text(failure.location) if failure.location is not None else None
+            yield Finding(
+                "ND001", rule.name, severity, Confidence.CERTAIN, failure.message, rule.treatment, failure.location, line
+            )
 
 
 def _crashed(program: Program) -> Iterator[Failure]:

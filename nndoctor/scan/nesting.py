@@ -23,6 +23,7 @@ _KEPT = b'()[]{},\n.+-*/%@&|^~<>"'  # strings and words are turned into a quote 
 _DROPPED = bytes(set(range(256)) - set(_KEPT))
 _BRANCH = re.compile(r"^([ \t]*)(if|elif)\b", re.MULTILINE)
 _CASE = re.compile(r"^[ \t]*case\b", re.MULTILINE)
+_LONG_FIELD = re.compile(rf"{{[^{{}}]{{{MAX_CHAIN},}}}}")
 _FIELDS = frozenset("fFtT")
 _RAW = frozenset("rR")
 
@@ -36,22 +37,22 @@ def is_too_deep(text: str) -> bool:
         or chain > MAX_CHAIN
         or _longest_elif(code) > MAX_CHAIN
         or (depth > MAX_PATTERN and any(_measure(case)[0] > MAX_PATTERN for case in _cases(code)))
-        or any(_measure(field)[0] > MAX_BRACKETS for field in _crowded_f_strings(text))
+        or any(map(_is_deep_f_string, _f_strings(text)))
     )
 
 
 def _measure(code: str) -> tuple[int, int]:
-    """Levels of brackets, and the most operators between two commas of one level."""
+    """Levels of brackets, and how many operators can be within one another: of each level the most between two commas."""
     if sum(map(code.count, _WORDS)) > MAX_CHAIN:
         code = _WORD_OPERATOR.sub(".", code)
     skeleton = code.encode("utf-8", "replace").translate(None, _DROPPED)
     depth = chain = 0
     while depth <= MAX_BRACKETS and (groups := _INNERMOST.findall(skeleton)):
         depth += 1
-        chain = max(chain, _longest(b",".join(groups).replace(b"\n", b"").split(b",")))
+        chain += _longest(b",".join(groups).replace(b"\n", b"").split(b","))
         skeleton = _INNERMOST.sub(b".", skeleton)
     unclosed = sum(map(skeleton.count, (b"(", b"[", b"{")))
-    return depth + unclosed, max(chain, _longest(skeleton.replace(b"\n", b",").split(b",")))
+    return depth + unclosed, chain + _longest(skeleton.replace(b"\n", b",").split(b","))
 
 
 def _longest(parts: list[bytes]) -> int:
@@ -76,16 +77,20 @@ def _cases(code: str) -> Iterator[str]:
         yield code[match.start() : statement_end(code, match.start())]
 
 
-def _crowded_f_strings(text: str) -> Iterator[str]:
-    """The f-strings with as many brackets as are forbidden within each other; the parser looks into their fields."""
+def _f_strings(text: str) -> Iterator[str]:
+    """The f-strings and t-strings that have room for it, without their doubled braces: the parser reads their fields."""
     for match in STRING_OR_COMMENT.finditer(text):
-        if not _has_fields(text[max(0, match.start() - 2) : match.start()]):
-            continue
-        body = match.group().replace("{{", "").replace("}}", "")
-        if sum(map(body.count, "([{")) > MAX_BRACKETS:
-            yield body
+        if match.end() - match.start() > MAX_BRACKETS and _has_fields(text[max(0, match.start() - 2) : match.start()]):
+            yield match.group().replace("{{", "").replace("}}", "")
 
 
 def _has_fields(before: str) -> bool:
     """Whether the two characters before a quote may make it an f-string or a t-string."""
     return before[-1:] in _FIELDS or (before[-1:] in _RAW and before[:-1] in _FIELDS)
+
+
+def _is_deep_f_string(text: str) -> bool:
+    brackets = sum(map(text.count, "([{"))
+    return (brackets > MAX_BRACKETS and _measure(text)[0] > MAX_BRACKETS) or any(
+        _measure(field)[1] > MAX_CHAIN for field in _LONG_FIELD.findall(text)
+    )

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from libcst import BaseSuite
 from libcst._nodes.internal import CodegenState
 
 from nndoctor.scan.lexing import line_starts
@@ -42,7 +43,7 @@ class Positions:
             self._advance(node)
         start, end = self._recorder.spans[id(node)]
         suite = getattr(node, "body", None)
-        if hasattr(suite, "body"):  # of all bodies only a suite has a body: not a lambda's, not a module's
+        if isinstance(suite, BaseSuite):
             end = self._recorder.starts[id(suite)]
         return (*self._place(start), *self._place(end))
 

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from nndoctor.scan.source import SourceFile
 
 
+class Loop:
+    """One execution of a loop: its statement and what it iterates over (None for `while`)."""
+
+    __slots__ = ("iterable", "node")
+
+    def __init__(self, node: cst.CSTNode, iterable: Value | None) -> None:
+        self.node = node
+        self.iterable = iterable
+
+
 class Event:
     """Something that happened: its kind, place and subject, and under which loops, frames and assumptions."""
 
@@ -24,7 +34,7 @@ class Event:
         site: Site,
         subject: Value,
         details: dict[str, Any],
-        loops: tuple[cst.CSTNode, ...],
+        loops: tuple[Loop, ...],
         frames: tuple[Any, ...],
         grad: Value,
         assumed: dict[Term, bool],
@@ -53,10 +63,10 @@ class Program:
         self.classes: list[Class] = []
         self.instances: list[Instance] = []
         self.containers: list[Lib] = []
-        self.loops: dict[cst.CSTNode, Value] = {}  # loop -> what it iterates over
         self.engines: set[str] = set()  # libraries that own the step
         self.errors: list[tuple[SourceFile, str]] = []
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
+        self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
 
     def of(self, *kinds: str) -> Iterator[Event]:
         """Events of these kinds, in order."""

@@ -9,6 +9,8 @@ from math import gcd, prod
 from nndoctor.scan.values import Const, Term, Value
 
 IN_ORDER, MIXED = "in order", "mixed"
+# Sizes that convolutions, pooling and slices leave: often 1, where any order is right.
+_MAY_BE_ONE = frozenset({"size"})
 
 
 class Dim:
@@ -60,7 +62,7 @@ class Shape:
     def dim(self, index: int) -> Dim | None:
         """The dimension at an index; made when it is first asked for, None if it does not exist."""
         if self.dims is not None:
-            return self.dims[index] if -len(self.dims) <= index < len(self.dims) else None
+            return _named(self.dims[index]) if -len(self.dims) <= index < len(self.dims) else None
         if index not in self.asked:
             self.asked[index] = atom(Term("dim", (self, Const(index))))
         return self.asked[index]
@@ -70,7 +72,15 @@ class Shape:
         if self.dims is None:
             found = [self.asked.get(i) or self.asked.get(i - rank) for i in range(rank)]
             self.dims = tuple(d or atom(Term("dim", (self, Const(i)))) for i, d in enumerate(found))
-        return self.dims if len(self.dims) == rank else None
+        return tuple(map(_named, self.dims)) if len(self.dims) == rank else None
+
+
+def _named(dim: Dim) -> Dim:
+    """A size that the user's code asks for by name is not meant to be 1."""
+    for size in dim.atoms:
+        if size.op in _MAY_BE_ONE:
+            size.op = "dim"
+    return dim
 
 
 def atom(term: Term) -> Dim:
@@ -130,6 +140,8 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
         a, b = left[0], right[0]
         shared = b.over(a), a.over(b)
         if shared == (None, None):
+            if any(size.op in _MAY_BE_ONE for size in (*a.atoms, *b.atoms)):
+                return None
             return MIXED if a.atoms or b.atoms or permuted else None
         left[0:1] = [] if shared[1] is None or shared[1].is_one else [shared[1]]
         right[0:1] = [] if shared[0] is None or shared[0].is_one else [shared[0]]
@@ -169,10 +181,19 @@ def _balanced(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> tuple[tuple[D
         return None
     if left.is_one and right.is_one:
         return source, target
-    holders = [i for i, d in enumerate(source) if d.over(left) is not None]
-    if left.is_one or len(holders) != 1:
+    rewritten = _substituted(source, left, right)
+    if rewritten is not None:
+        return rewritten, target
+    rewritten = _substituted(target, right, left)
+    return None if rewritten is None else (source, rewritten)
+
+
+def _substituted(dims: tuple[Dim, ...], part: Dim, by: Dim) -> tuple[Dim, ...] | None:
+    """The dimensions with `part` written as `by`, if exactly one of them holds it."""
+    holders = [i for i, d in enumerate(dims) if d.over(part) is not None]
+    if part.is_one or len(holders) != 1:
         return None
     i = holders[0]
-    rest = source[i].over(left)
+    rest = dims[i].over(part)
     assert rest is not None
-    return (*source[:i], rest.times(right), *source[i + 1 :]), target
+    return (*dims[:i], rest.times(by), *dims[i + 1 :])

@@ -120,6 +120,10 @@ class Function:
         return bound
 
 
+_MODULE_ROOTS = ("torch.nn.", "lightning.", "torchvision.models.")
+_MODULE_NAMES = ("PreTrainedModel", "LightningModule", "BaseModule", "nn.Module")
+
+
 class Class:
     """A class of the project."""
 
@@ -141,7 +145,7 @@ class Class:
     @property
     def is_module(self) -> bool:
         """Whether it derives from torch.nn.Module."""
-        return any(root.startswith("torch.nn.") for root in self.roots)
+        return any(root.startswith(_MODULE_ROOTS) or root.endswith(_MODULE_NAMES) for root in self.roots)
 
     def find(self, name: str) -> Value | None:
         """The attribute of that name along the method resolution order."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter import calls, containers, objects, tensors
+from nndoctor.scan.interpreter import calls, containers, objects
 from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Dim, Shape
 from nndoctor.scan.values import FALSE, NONE, TRUE, Class, Const, Container, Function, Instance, Lib, Term, Tuple, Value
 
 Builtin = Callable[[Machine, Any, Any], Value]
@@ -112,11 +113,19 @@ def _hasattr(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _number(run: Machine, args: Any, node: Any) -> Value:
-    """`float(x)`, `int(x)`: a number without a graph."""
+    """`int(x)`, `bool(x)`: a number without a graph."""
     value = run.resolve(args.positional[0]) if args.positional else NONE
-    if type(value) is Const:
+    if type(value) is Const or type(value) is Dim:
         return value
-    return value if type(value).__name__ == "Dim" else run.pure("number", value)
+    result = run.pure("number", value)
+    result.dtype = "python int"
+    return result
+
+
+def _float(run: Machine, args: Any, node: Any) -> Value:
+    """`float(x)`: a number without a graph."""
+    value = run.resolve(args.positional[0]) if args.positional else NONE
+    return value if type(value) is Const else run.pure("float number", value)
 
 
 def _map(run: Machine, args: Any, node: Any) -> Value:
@@ -139,7 +148,7 @@ def _sum(run: Machine, args: Any, node: Any) -> Value:
 _BUILTINS: dict[str, Builtin] = {
     "len": _len, "range": _range, "enumerate": _enumerate, "zip": _zip, "list": _list, "tuple": _tuple, "dict": _dict,
     "sorted": _passed_on, "set": _passed_on, "reversed": _reversed, "iter": _iter, "next": _next, "super": _super, "isinstance": _isinstance,
-    "getattr": _getattr, "setattr": _setattr, "hasattr": _hasattr, "float": _number, "int": _number, "bool": _number, "map": _map, "sum": _sum,
+    "getattr": _getattr, "setattr": _setattr, "hasattr": _hasattr, "float": _float, "int": _number, "bool": _number, "map": _map, "sum": _sum,
 }  # fmt: skip
 
 
@@ -151,9 +160,6 @@ def call(run: Machine, name: str, args: Any, node: Any) -> Value:
 
 def other_method(run: Machine, receiver: Value, name: str, args: Any, node: Any) -> Value:
     """A method of a constant, a shape, a dimension or a method object."""
-    if name in ("numel", "item") and type(receiver).__name__ == "Shape":
+    if name in ("numel", "item") and type(receiver) is Shape:
         return Term("size")
     return run.term("call", args.all, node)
-
-
-__all__ = ["call", "other_method", "tensors"]

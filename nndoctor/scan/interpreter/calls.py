@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import libcst as cst
 
+from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import builtin_calls, containers, layers, library, objects, statements, training
+from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import MAX_DEPTH, RETURN, Frame, Machine
 from nndoctor.scan.values import (
     NONE,
@@ -59,10 +62,19 @@ def evaluate_call(run: Machine, node: cst.Call) -> Value:
     if type(func) is cst.Attribute:
         receiver = run.resolve(run.dispatch[type(func.value)](run, func.value))
         args = _arguments(run, node)
-        return call_method(run, receiver, func.attr.value, args, node)
+        result = call_method(run, receiver, func.attr.value, args, node)
+        if func.attr.value.endswith("_") and type(func.value) is cst.Name and type(receiver) is Term is type(result):
+            _in_place(run, func, result)
+        return result
     callee = run.dispatch[type(func)](run, func)
     args = _arguments(run, node)
     return call_value(run, callee, args, node)
+
+
+def _in_place(run: Machine, func: cst.Attribute, result: Value) -> None:
+    """`x.clamp_(...)`: the name means the changed tensor from now on."""
+    if torch_api.method_operation(func.attr.value) is not None and type(func.value) is cst.Name:
+        run.assign(func.value.value, result)
 
 
 def _arguments(run: Machine, node: cst.Call) -> Arguments:
@@ -137,6 +149,8 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
         return _call_bound(run, callee, args, node)
     if kind is Choice:
         return run.each(callee, lambda leaf: call_value(run, leaf, args, node))
+    if callee is ABSENT:
+        return args.positional[0] if args.positional else NONE
     return unknown_call(run, callee, args, node)
 
 
@@ -168,6 +182,8 @@ def unknown_call(run: Machine, callee: Value, args: Arguments, node: cst.CSTNode
 def call_function(run: Machine, function: Function, args: Arguments, node: cst.CSTNode) -> Value:
     """Follow a function of the project; from the memo if nothing that it read has changed."""
     run.called.add(function.node)
+    if any(type(d) is Api and d.name in _CONTEXT_MANAGERS for d in function.decorators):
+        return Term("context manager", info={"function": function, "args": args})
     if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS:
         return unknown_call(run, function, args, node)
     key = (id(function.node), id(function.scope), id(function.receiver), _keys(run, args), id(run.grad), id(run.amp))
@@ -226,6 +242,22 @@ def _remember(run: Machine, key: Any, function: Function, args: Arguments) -> Va
     return result
 
 
+_CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
+
+
+def run_context_manager(run: Machine, manager: Term, body: Callable[[Value], None]) -> None:
+    """Run a generator function of `contextlib.contextmanager`, with the body of the `with` where it yields."""
+    assert manager.info is not None
+    caller = list(run.frames)
+
+    def on_yield(value: Value) -> None:
+        inner, run.frames = run.frames, caller
+        body(value)
+        run.frames = inner
+
+    follow(run, manager.info["function"], manager.info["args"], on_yield)
+
+
 def _active(run: Machine, function: Function) -> int:
     return sum(1 for frame in run.frames if frame.function is not None and frame.function.node is function.node)
 
@@ -246,11 +278,13 @@ def _key(value: Value) -> Any:
     return id(value)
 
 
-def follow(run: Machine, function: Function, args: Arguments) -> Value:
+def follow(
+    run: Machine, function: Function, args: Arguments, on_yield: Callable[[Value], None] | None = None
+) -> Value:
     """Run a function's body on these arguments and return what it returns."""
     names: dict[str, Any] = {}
     frame = Frame(function.source, Scope(names, function.scope), len(run.frames), function)
-    frame.receiver = function.receiver
+    frame.receiver, frame.on_yield = function.receiver, on_yield
     _bind_parameters(run, function, args, names)
     saved = run.assumed, run.grad, run.amp
     run.assumed = dict(run.assumed)

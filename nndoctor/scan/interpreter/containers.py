@@ -9,8 +9,9 @@ import libcst as cst
 
 from nndoctor.scan.interpreter import data, operators, statements, tensors
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Dim, Shape
-from nndoctor.scan.values import Choice, Class, Const, Container, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.program import Loop
+from nndoctor.scan.shapes import Shape
+from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
 
 MAX_ITEMS = 64  # a longer list is summed up by one element
 
@@ -174,6 +175,8 @@ def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
         return value.dim(index.value) or Term("size")
     if kind is Container and value.kind == "dict":
         return _from_dict(run, value, index, node)
+    if kind is Lib and type(value.attrs.get("$items")) is dict and type(index) is Const:
+        return value.attrs["$items"].get(index.value) or Term("unknown")
     if kind in (Tuple, Container, Lib):
         items = known_items(run, value)
         if items is not None and type(index) is Const and type(index.value) is int:
@@ -272,7 +275,7 @@ def _run_clause(run: Machine, node: Any, clause: cst.CompFor, results: list[Valu
     items: Sequence[Value] | None = known_items(run, iterable)
     known = items is not None and len(items) <= MAX_ITEMS and not clause.ifs
     outer = run.loops
-    run.loops = (*outer, clause)
+    run.loops = (*outer, Loop(clause, iterable))
     for value in (items if known and items is not None else (element(run, iterable, node),)):
         statements.bind(run, clause.target, value)
         for condition in clause.ifs:
@@ -331,6 +334,3 @@ def _merge(run: Machine, receiver: Container, more: Value, node: Any) -> None:
 
 def _is_zero(value: Value | None) -> bool:
     return type(value) is Const and value.value == 0
-
-
-__all__ = ["Class", "Dim", "append", "augmented", "comprehension", "element", "extend", "get_item", "item", "known_items"]

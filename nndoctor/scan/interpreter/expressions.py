@@ -167,6 +167,10 @@ def _conditional(run: Machine, node: cst.IfExp) -> Value:
     def side(index: int, expression: Any) -> None:
         results[index] = run.dispatch[type(expression)](run, expression)
 
+    if type(condition) is Term and condition.op == "training":  # both sides stay in sight, whatever the mode is now
+        run.under(condition, True, lambda: side(0, node.body))
+        run.under(condition, False, lambda: side(1, node.orelse))
+        return run.merged(condition, results[0], results[1])
     run.branch(condition, lambda: side(0, node.body), lambda: side(1, node.orelse))
     if results[0] is None or results[1] is None:
         return results[0] if results[1] is None else results[1]
@@ -208,6 +212,10 @@ def _await(run: Machine, node: cst.Await) -> Value:
 
 def _yield(run: Machine, node: cst.Yield) -> Value:
     source = node.value
+    if run.frame.on_yield is not None:
+        value = NONE if source is None else run.dispatch[type(source)](run, source)
+        run.frame.on_yield(value)
+        return NONE
     if source is None:
         return run.term("sent", (), node)
     if type(source) is cst.From:

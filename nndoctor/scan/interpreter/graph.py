@@ -7,9 +7,10 @@ from typing import Any
 
 from nndoctor.scan.interpreter import training
 from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.program import Program
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
 
-CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "counter", "argmax", "long", "len", "bool",
+CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "float number", "counter", "argmax", "long", "len", "bool",
                   "Equal", "LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual", "eq", "ne", "gt", "lt", "ge", "le", "round", "any", "all",
                   "Is", "In", "text", "size", "argmin", "number of"})  # fmt: skip
 MAX_WALK = 2000  # terms of one graph that are looked at
@@ -116,6 +117,15 @@ def concerns(run: Machine, optimizer: Value, modules: list[Value] | None) -> boo
     return any(_related(a, b) for a in trained for b in modules)
 
 
+def covers(run: Machine, optimizer: Value, other: Value) -> bool:
+    """Whether everything that `other` trains is also trained by `optimizer`."""
+    ours, theirs = trained_by(run, optimizer), trained_by(run, other)
+    if ours is None or theirs is None:
+        return False
+    inside = {id(module) for owner in ours for module in training.descendants(owner)}
+    return all(id(module) in inside for module in theirs)
+
+
 def _related(a: Value, b: Value) -> bool:
     if a is b or type(a) is Term or type(b) is Term or type(a) is Choice or type(b) is Choice:
         return True
@@ -124,15 +134,18 @@ def _related(a: Value, b: Value) -> bool:
     )
 
 
-def has_mode_layers(model: Value) -> bool | None:
+def has_mode_layers(program: Program, model: Value) -> bool | None:
     """Whether a model holds dropout or batch norm; None if it holds something unknown."""
     unknown = type(model) not in (Instance, Lib)
+    readers = program.mode_readers
     for module in training.descendants(model):
         if type(module) is Lib:
             if acts_by_mode(module):
                 return True
         elif type(module) is Term:
             unknown = True
+        elif type(module) is Instance and module.cls in readers:
+            return True
         elif type(module) is Instance and any(type(v) in (Term, Choice) for v in module.attrs.values()):
             unknown = unknown or any(_may_be_module(v) for v in module.attrs.values())
     return None if unknown else False
@@ -145,9 +158,12 @@ def acts_by_mode(layer: Value) -> bool:
     if layer.kind == "model":
         return True
     operation = layer.attrs.get("$operation")
-    if operation == "dropout":
-        rate = layer.args.get("p")
+    if operation in ("dropout", "transformer"):
+        rate = layer.args.get("p" if operation == "dropout" else "dropout")
         return not (type(rate) is Const and rate.value == 0)
+    if operation in ("rnn", "attention"):
+        rate = layer.args.get("dropout")
+        return type(rate) is Const and rate.value != 0
     return operation == "batchnorm"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from nndoctor.scan.values import Choice, Const, State, Term, Tuple, Value, leaves
@@ -12,6 +13,7 @@ Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key,
 
 MAX_LEAVES = 6  # a value of more alternatives than a reader could follow is unknown
 INITIAL = State("initial")
+ABSENT = State("absent")  # an item that a list has on one path only
 
 
 class Heap:
@@ -154,13 +156,11 @@ def same(a: Value, b: Value) -> bool:
 
 
 def _join_items(guard: Term, then: Value, otherwise: Value) -> Value:
-    """Contents of a container changed on one side: keep the longer list, merge the dicts."""
+    """Contents of a container changed on one side: items are joined one by one."""
     if type(then) is dict and type(otherwise) is dict:
         return {**otherwise, **{k: join(guard, v, otherwise.get(k)) for k, v in then.items()}}
     if type(then) is tuple and type(otherwise) is tuple:
-        if len(then) == len(otherwise):
-            return tuple(join(guard, a, b) for a, b in zip(then, otherwise, strict=True))
-        return max(then, otherwise, key=len)
+        return tuple(join(guard, a, b) for a, b in zip_longest(then, otherwise, fillvalue=ABSENT))
     return then if type(then) in (tuple, dict) else otherwise
 
 

@@ -8,7 +8,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import calls, containers, shape_rules, tensors, training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape, atom, dimension, number
-from nndoctor.scan.values import LOSS, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+from nndoctor.scan.values import LOSS, Choice, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
 
 OPERATION = "$operation"
 
@@ -83,7 +83,7 @@ def attribute(run: Machine, lib: Lib, name: str, node: Any) -> Value:
     if type(items) is dict and name in items:
         return items[name]
     if name == "training":
-        return run.pure("training", lib)
+        return training.is_training(run, lib)
     if name == "module" and lib.kind in ("layer", "model", "container"):
         return lib
     if name in torch_api.MODULE_METHODS or name in ("step", "zero_grad", "backward", "state_dict"):
@@ -112,13 +112,24 @@ def _call_sequential(run: Machine, module: Lib, args: Any, node: Any) -> Value:
     run.in_forward += 1
     module.attrs["$applied"] = True
     value: Value = args.positional[0] if args.positional else Term("unknown")
-    for layer in items.values() if type(items) is dict else items:
-        value = calls.call_value(run, layer, calls.Arguments((value,)), node)
     rest = run.read(module.attrs, "$rest")
-    for _ in range(2 if rest is not None else 0):
-        value = calls.call_value(run, rest, calls.Arguments((value,)), node)
+    for layer in (*(items.values() if type(items) is dict else items), *((rest, rest) if rest is not None else ())):
+        value = _call_child(run, layer, value, node)
     run.in_forward -= 1
     return value
+
+
+def _call_child(run: Machine, layer: Value, value: Value, node: Any) -> Value:
+    """Call one module of a Sequential; what a layer does is told at the line that made it."""
+    if type(layer) is Choice:
+        return run.each(layer, lambda leaf: _call_child(run, leaf, value, node))
+    if type(layer) is not Lib:
+        return calls.call_value(run, layer, calls.Arguments((value,)), node)
+    outer = run.frame.source
+    run.frame.source = layer.source
+    result = calls.call_value(run, layer, calls.Arguments((value,)), layer.node)
+    run.frame.source = outer
+    return result
 
 
 def _call_layer(run: Machine, layer: Lib, args: Any, node: Any) -> Value:
@@ -214,11 +225,12 @@ def call_loss(run: Machine, name: str, args: Any, node: Any, loss: Lib | None = 
         given = args.positional[0] if args.positional else Term("unknown")
     if target is None:
         target = args.positional[1] if len(args.positional) > 1 else Term("unknown")
-    run.note("loss", node, given, name=name, expects=torch_api.LOSSES[name], target=target, args=args, loss=loss)
     options = loss.args if loss is not None else args.keywords
     reduction = run.resolve(options.get("reduction", Const("mean")))
     whole = type(reduction) is Const and reduction.value != "none"
-    return run.term("loss", (given, target), node, LOSS if whole else None, {"name": name, "loss": loss})
+    result = run.term("loss", (given, target), node, LOSS, {"name": name, "loss": loss})
+    run.note("loss", node, given, name=name, expects=torch_api.LOSSES[name], target=target, result=result, whole=whole)
+    return result
 
 
 __all__ = ["Function", "Instance", "attribute", "call", "call_loss", "fill", "make"]

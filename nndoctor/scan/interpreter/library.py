@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import builtin_calls, calls, containers, dtypes, layers, tensors, training
+from nndoctor.scan.interpreter import builtin_calls, calls, containers, dtypes, graph, layers, tensors, training
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Shape, dimension
-from nndoctor.scan.values import FALSE, LOSS, NONE, TRUE, Api, Class, Const, Function, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.shapes import Shape
+from nndoctor.scan.values import FALSE, LOSS, NONE, TRUE, Api, Const, Function, Instance, Lib, Term, Tuple, Value
 
 # Functions ----------------------------------------------------------------------------------------------------------------
 
@@ -73,7 +73,8 @@ def _arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any)
 
 def _functional_dropout(run: Machine, args: Any, node: Any) -> Value:
     first = run.resolve(args.get(0, "input") or Term("unknown"))
-    run.note("functional dropout", node, first, args=args, in_forward=run.in_forward)
+    switched = args.open or args.get(2, "training") is not None
+    run.note("functional dropout", node, first, rate=args.get(1, "p"), switched=switched)
     result = run.term("dropout", (first, *args.positional[1:]), node, info={"args": args})
     result.act = tensors.act_of(run, "dropout", first)
     if type(first) is Term:
@@ -189,11 +190,30 @@ def _checkpoint(run: Machine, args: Any, node: Any) -> Value:
     return calls.call_value(run, args.positional[0], calls.Arguments(args.positional[1:]), node)
 
 
+def _focal_loss(run: Machine, args: Any, node: Any) -> Value:
+    return layers.call_loss(run, "sigmoid_focal_loss", args, node)
+
+
+def _attention(run: Machine, args: Any, node: Any) -> Value:
+    """`scaled_dot_product_attention(q, k, v, mask, dropout_p)`: the shape of q with the last dimension of v."""
+    query, value = (run.resolve(args.get(i, name) or NONE) for i, name in ((0, "query"), (2, "value")))
+    rate = args.get(4, "dropout_p")
+    if rate is not None:
+        run.note("functional dropout", node, query, rate=rate, switched=False)
+    result = run.term("sdpa", args.all, node)
+    dims = [tensor.shape.dims if type(tensor) is Term and tensor.shape is not None else None for tensor in (query, value)]
+    if result.shape is None and dims[0] is not None and dims[1] is not None:
+        result.shape = Shape((*dims[0][:-1], dims[1][-1]))
+    return result
+
+
 def _backward_of(run: Machine, args: Any, node: Any) -> Value:
     return training.backward(run, args.get(0, "tensors") or Term("unknown"), args, node)
 
 
 _SPECIAL: dict[str, Special] = {
+    "torchvision.ops.sigmoid_focal_loss": _focal_loss, "torchvision.ops.focal_loss.sigmoid_focal_loss": _focal_loss,
+    "torch.nn.functional.scaled_dot_product_attention": _attention,
     "torch.no_grad": _context("grad", FALSE), "torch.autograd.no_grad": _context("grad", FALSE), "torch.enable_grad": _context("grad", TRUE),
     "torch.autograd.enable_grad": _context("grad", TRUE), "torch.inference_mode": _inference_mode, "torch.autograd.inference_mode": _inference_mode,
     "torch.set_grad_enabled": _set_grad, "torch.autograd.set_grad_enabled": _set_grad, "torch.autocast": _autocast, "torch.amp.autocast": _autocast,
@@ -390,7 +410,8 @@ def _lib_step(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:
 
 
 def _lib_zero(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:
-    return training.reset(run, [receiver], node, receiver)
+    shared = [o for o in run.optimizers if o is not receiver and graph.covers(run, receiver, o)]
+    return training.reset(run, [receiver, *shared], node, receiver)
 
 
 def _lib_scale(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:
@@ -494,6 +515,3 @@ def _add_module(run: Machine, module: Value, args: Any) -> None:
         run.write(module.attrs, name.value, child)
     else:
         run.write(module.attrs, "$rest", child)
-
-
-__all__ = ["Class", "Shape", "call_api", "dimension", "instance_method", "knows_method", "lib_method", "term_method"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nndoctor.scan.interpreter.heap import Cells, Difference, Heap, join, same
-from nndoctor.scan.program import Event, Program
+from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.values import (
     TRUE,
     Api,
@@ -21,7 +21,6 @@ from nndoctor.scan.values import (
     Module,
     Scope,
     Site,
-    State,
     Term,
     Value,
     leaves,
@@ -45,7 +44,7 @@ MAX_DEPTH = 16
 class Frame:
     """One activation of a function, class body or module."""
 
-    __slots__ = ("depth", "function", "is_class", "pending", "receiver", "results", "scope", "source", "yields")
+    __slots__ = ("depth", "function", "is_class", "on_yield", "pending", "receiver", "results", "scope", "source", "yields")
 
     def __init__(self, source: SourceFile, scope: Scope, depth: int, function: Function | None = None) -> None:
         self.source = source
@@ -53,6 +52,7 @@ class Frame:
         self.depth = depth
         self.function = function
         self.is_class = False
+        self.on_yield: Callable[[Value], None] | None = None  # runs the body of `with` where a context manager yields
         self.receiver: Value | None = None
         self.results: list[tuple[Value, cst.CSTNode, dict[Term, bool]]] = []
         self.yields: list[Value] = []
@@ -84,7 +84,7 @@ class Machine(Heap):
         self.consulted: set[tuple[Term, bool]] | None = None
         self.grad: Value = TRUE  # whether the graph is being recorded
         self.amp: Value = Const(False)  # whether autocast is on
-        self.loops: tuple[cst.CSTNode, ...] = ()
+        self.loops: tuple[Loop, ...] = ()
         self.frames: list[Frame] = []
         self.called: set[cst.CSTNode] = set()
         self.made: set[cst.CSTNode] = set()  # classes that were called
@@ -203,8 +203,14 @@ class Machine(Heap):
         value = self.resolve(value)
         if type(value) is not Choice:
             return apply(value)
-        then = self.each(value.then, apply)
-        otherwise = self.each(value.otherwise, apply)
+        results: list[Value] = []
+        saved = self.assumed
+        for truth, side in ((True, value.then), (False, value.otherwise)):
+            self.assumed = dict(saved)
+            self.assume(value.guard, truth)
+            results.append(self.each(side, apply))
+        self.assumed = saved
+        then, otherwise = results
         return then if same(then, otherwise) else join(value.guard, then, otherwise)
 
     # Truth and assumptions
@@ -232,7 +238,7 @@ class Machine(Heap):
             inner = self.truth(term.inputs[0])
             return None if inner is None else not inner
         if term.op == "training":
-            return self._training(term.inputs[0])
+            return {"train": True, "eval": False}.get(term.inputs[1].name)
         if term.op in ("and", "or"):
             deciding = term.op == "or"
             truths = [self.truth(part) for part in term.inputs]
@@ -240,11 +246,6 @@ class Machine(Heap):
                 return deciding
             return None if None in truths else not deciding
         return None
-
-    def _training(self, module: Value) -> bool | None:
-        found = self.resolve(self.read(module.attrs, "$mode") or _MADE_IN)
-        names = {leaf.name for leaf in self.leaves(found) if type(leaf) is State}
-        return names == {"train"} if names in ({"train"}, {"eval"}) else None
 
     def assume(self, condition: Value, truth: bool) -> None:
         """Take a condition for true or false until the enclosing branch, iteration or call ends."""
@@ -333,14 +334,14 @@ class Machine(Heap):
     # Loops
 
     def loop(
-        self, node: cst.CSTNode, binds: Sequence[Callable[[], None]], body: Callable[[], Signal], unrolled: bool
+        self, loop: Loop, binds: Sequence[Callable[[], None]], body: Callable[[], Signal], unrolled: bool
     ) -> Signal:
         """Run a loop's body once for each of `binds`, which bind its variables.
 
         `unrolled` says that these are the loop's real iterations; otherwise they stand for any number of them.
         """
         outer = self.loops
-        self.loops = (*outer, node)
+        self.loops = (*outer, loop)
         depth = len(self.frame.pending)
         signal: Signal = None
         for bind in binds:
@@ -425,5 +426,4 @@ def _identity(value: Value) -> object:
 
 
 _STABLE = frozenset({Api, Class, Function, Module})  # values that a name keeps
-_MADE_IN = State("train")  # modules are made in train mode
 _TRUTHY = frozenset({Function, Class, Instance, Lib, Api, Method, Module})

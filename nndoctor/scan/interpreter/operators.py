@@ -90,10 +90,18 @@ def _repeated(run: Machine, left: Any, times: Value) -> Value:
 
 
 def _dimensions(run: Machine, symbol: str, left: Value, right: Value) -> Value | None:
-    a, b = dimension(left), dimension(right)
+    a, b = (dimension(side) if type(side) is not Term or _may_be_size(side) else None for side in (left, right))
     if a is None or b is None:
         return None
     return a.times(b) if symbol == "*" else a.quotient(b, run.pure("//", left, right))
+
+
+_SIZES = frozenset({"attribute", "parameter", "name", "import", "dim", "size", "//", "len", "number", "item", "part", "*"})
+
+
+def _may_be_size(term: Term) -> bool:
+    """Whether an unknown value may be a number of elements rather than a tensor."""
+    return term.op in _SIZES and term.act is None and term.shape is None
 
 
 def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) -> Term:
@@ -135,14 +143,14 @@ def _dtype(symbol: str, left: Value, right: Value) -> str | None:
     types = {_element_type(left), _element_type(right)}
     if symbol == "/" or "float" in types:
         return "float" if None not in types or "float" in types else None
-    if types == {"uint8"} or types == {"uint8", "int"}:
+    if "uint8" in types and types <= {"uint8", "python int", "mask"}:
         return "uint8"
     return None
 
 
 def _element_type(value: Value) -> str | None:
     if type(value) is Const:
-        return "float" if isinstance(value.value, float) else "int"
+        return "float" if isinstance(value.value, float) else "python int"
     return value.dtype if type(value) is Term else None
 
 

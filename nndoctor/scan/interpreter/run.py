@@ -155,7 +155,9 @@ def _call_root(run: Machine, method: Function, receiver: Value) -> None:
     if method.name == "forward" and type(receiver) is Instance and receiver.cls.is_module:
         run.in_forward += 1
     try:
-        calls.call_function(run, bound, calls.Arguments(), method.node)
+        result = calls.call_function(run, bound, calls.Arguments(), method.node)
+        if method.name == "training_step":
+            run.note("training step", method.node, result)
     finally:
         run.in_forward = 0
 

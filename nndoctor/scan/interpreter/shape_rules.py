@@ -259,14 +259,39 @@ def of_layer(run: Machine, layer: Lib, op: str, tensor: Term) -> Shape | None:
     if op == "linear" and shape is not None and shape.dims is not None:
         out = _size_argument(run, layer, "out_features")
         return Shape((*shape.dims[:-1], out)) if out is not None else None
-    if op == "embedding" and shape is not None and shape.dims is not None:
-        out = _size_argument(run, layer, "embedding_dim")
-        return Shape((*shape.dims, out)) if out is not None else None
+    if op == "embedding":
+        return _embedded(run, layer, tensor)
+    if op == "linear" and shape is not None:
+        return _leading(shape, 1)
     if op == "conv":
         return _convolved(run, layer, tensor)
     if op == "pool" and shape is not None and shape.dims is not None and len(shape.dims) > 2:
-        return Shape((*shape.dims[:2], *(atom(Term("size")) for _ in shape.dims[2:])))
+        return _pooled(run, layer, shape.dims)
     return None
+
+
+def _leading(shape: Shape, count: int) -> Shape:
+    """A shape of unknown rank that shares the first dimensions with another."""
+    result = Shape()
+    result.asked = {i: dim for i in range(count) if (dim := shape.dim(i)) is not None}
+    return result
+
+
+def _embedded(run: Machine, layer: Lib, tensor: Term) -> Shape | None:
+    if tensor.shape is None:
+        tensor.shape = Shape()
+    if tensor.shape.dims is None:
+        return _leading(tensor.shape, 2)
+    out = _size_argument(run, layer, "embedding_dim")
+    return Shape((*tensor.shape.dims, out)) if out is not None else None
+
+
+def _pooled(run: Machine, layer: Lib, dims: tuple[Dim, ...]) -> Shape:
+    """Spatial sizes after pooling: known only for adaptive pooling to a constant size."""
+    value = run.resolve(layer.args.get("output_size", layer.args.get("kernel_size"))) if "Adaptive" in layer.name else None
+    sizes = value.items if type(value) is Tuple else (value,) * (len(dims) - 2)
+    known = [dimension(size) if size is not None else None for size in sizes]
+    return Shape((*dims[:2], *(size or atom(Term("size")) for size in known)))
 
 
 def _size_argument(run: Machine, layer: Lib, name: str) -> Dim | None:

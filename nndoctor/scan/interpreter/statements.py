@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import containers, imports, objects, training
+from nndoctor.scan.interpreter import calls, containers, imports, objects, training
 from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
-from nndoctor.scan.values import NONE, Api, Class, Const, Container, Function, Lib, Scope, Term, Tuple, Value
+from nndoctor.scan.program import Loop
+from nndoctor.scan.values import NONE, Function, Scope, Term, Value
 
 MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
 
@@ -50,10 +51,23 @@ def _expression(run: Machine, node: cst.Expr) -> Signal:
 
 
 def _assign(run: Machine, node: cst.Assign) -> Signal:
+    before = _own_operand(run, node) if run.loops else None
     value = run.dispatch[type(node.value)](run, node.value)
+    if before is not None and type(value) is Term and value.op == "+":
+        others = [operand for operand in value.inputs if operand is not before]
+        containers.note_accumulation(run, node.value, before, others[0] if others else before, value)
     for target in node.targets:
         bind(run, target.target, value)
     return None
+
+
+def _own_operand(run: Machine, node: cst.Assign) -> Value | None:
+    """The value of `x` before `x = x + y`."""
+    value, target = node.value, node.targets[0].target
+    if type(value) is not cst.BinaryOperation or type(target) is not cst.Name or type(value.operator) is not cst.Add:
+        return None
+    named = any(type(side) is cst.Name and side.value == target.value for side in (value.left, value.right))
+    return run.lookup(target.value) if named else None
 
 
 def _annotated(run: Machine, node: cst.AnnAssign) -> Signal:
@@ -117,8 +131,7 @@ def _for(run: Machine, node: cst.For) -> Signal:
         binds = [_binder(run, node.target, item) for item in (*items[:3], items[-1])]
     else:
         binds = [lambda: bind(run, node.target, containers.element(run, iterable, node))] * 2
-    training.enter_loop(run, node, iterable)
-    signal = run.loop(node, binds, lambda: run_suite(run, node.body), unrolled)
+    signal = run.loop(Loop(node, iterable), binds, lambda: run_suite(run, node.body), unrolled)
     if signal is None and node.orelse is not None:
         return run_suite(run, node.orelse.body)
     return signal
@@ -133,7 +146,7 @@ def _while(run: Machine, node: cst.While) -> Signal:
     if endless is False:
         return None
     test = lambda: _assume_test(run, node)  # noqa: E731
-    return run.loop(node, [test, test], lambda: run_suite(run, node.body), unrolled=False)
+    return run.loop(Loop(node, None), [test, test], lambda: run_suite(run, node.body), unrolled=False)
 
 
 def _assume_test(run: Machine, node: cst.While) -> None:
@@ -142,20 +155,32 @@ def _assume_test(run: Machine, node: cst.While) -> None:
 
 def _with(run: Machine, node: cst.With) -> Signal:
     grad, amp = run.grad, run.amp
-    owned = 0
-    for item in node.items:
-        manager = run.dispatch[type(item.item)](run, item.item)
-        entered = training.enter_context(run, manager, item)
-        if item.asname is not None:
-            bind(run, item.asname.name, entered)
-    signal = run_suite(run, node.body)
+    signal = _enter(run, node, 0)
     run.grad, run.amp = grad, amp
-    del owned
     return signal
 
 
+def _enter(run: Machine, node: cst.With, index: int) -> Signal:
+    """Enter the items of a `with` from `index` on, then run its body."""
+    if index == len(node.items):
+        return run_suite(run, node.body)
+    item = node.items[index]
+    manager = run.resolve(run.dispatch[type(item.item)](run, item.item))
+    signals: list[Signal] = []
+
+    def body(entered: Value) -> None:
+        if item.asname is not None:
+            bind(run, item.asname.name, entered)
+        signals.append(_enter(run, node, index + 1))
+
+    if type(manager) is Term and manager.op == "context manager":
+        calls.run_context_manager(run, manager, body)
+    if not signals:
+        body(training.enter_context(run, manager, item))
+    return signals[0]
+
+
 def _try(run: Machine, node: cst.Try) -> Signal:
-    depth = len(run.frame.pending)
     signal = run_suite(run, node.body)
     if signal == RAISE:
         signal = None
@@ -166,7 +191,6 @@ def _try(run: Machine, node: cst.Try) -> Signal:
             bind(run, handler.name.name, Term("exception"))
         handled = run.branch(Term("raised"), lambda h=handler: run_suite(run, h.body), lambda: None)  # type: ignore[misc]
         signal = None if handled is None and signal is None else signal
-    del depth
     if node.finalbody is not None:
         signal = run_suite(run, node.finalbody.body) or signal
     return signal
@@ -272,9 +296,3 @@ EXECUTE: dict[type, Callable[..., Signal]] = {
 }
 
 
-def run_all(run: Machine, statements: Iterable[Any]) -> None:
-    """Run statements for their effect."""
-    run_block(run, tuple(statements))
-
-
-__all__ = ["EXECUTE", "Api", "Class", "Const", "Container", "Lib", "Tuple", "bind", "run_block", "run_suite"]

@@ -9,8 +9,8 @@ import libcst as cst
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import dtypes, shape_rules
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Shape, dimension
-from nndoctor.scan.values import LOSS, Api, Choice, Const, Container, Lib, Term, Tuple, Value
+from nndoctor.scan.shapes import Shape
+from nndoctor.scan.values import LOG_SOFTMAX, LOSS, SOFTMAX, Choice, Const, Container, Term, Tuple, Value
 
 _KEEPS_LOSS = frozenset("+ - * / neg mean sum clamp abs where scaled nanmean exp log minimum maximum min max".split())
 _PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit"})
@@ -39,6 +39,8 @@ def act_of(run: Machine, op: str, first: Value | None) -> str | None:
     own = torch_api.ACTS.get(op)
     if own is not None:
         return own
+    if op == "exp" and type(first) is Term and first.act == LOG_SOFTMAX:
+        return SOFTMAX
     if op in ("cat", "stack"):
         return _common_act(run, first)
     if type(first) is not Term:
@@ -150,5 +152,3 @@ def _is_tensor(value: Value) -> bool:
 
 
 _TENSOR_OPS = torch_api.TRANSPARENT - {"forward", "returned", "element", "data", "index", "item_of"} | frozenset(torch_api.ACTS)
-
-__all__ = ["Api", "Lib", "attribute", "dimension", "item", "operate", "part", "shape_of", "sliced"]

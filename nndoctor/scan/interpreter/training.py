@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -180,13 +181,13 @@ def reset_model(run: Machine, model: Value, node: Any) -> Value:
 def clip(run: Machine, name: str, args: Any, node: Any) -> Value:
     """`clip_grad_norm_(parameters, max_norm)` and its kin."""
     parameters = args.get(0, "parameters")
-    if parameters is None:
-        return Term("norm")
+    if parameters is None or is_unbounded(args.get(1, "max_norm")):
+        return run.term("norm", args.all, node)
     owners = graph.owners(run, parameters)
     concerned = [o for o in run.optimizers if graph.concerns(run, o, owners)]
     site = run.site(node)
     run.happen(
-        "clip", node, parameters, name=name, args=args,
+        "clip", node, parameters, name=name, scaled_limit=_knows_scale(args.get(1, "max_norm")),
         optimizers=tuple((o, state(run, o, GRADS), state(run, o, SCALE)) for o in concerned),
     )  # fmt: skip
     for optimizer in concerned:
@@ -199,6 +200,22 @@ def clip(run: Machine, name: str, args: Any, node: Any) -> Value:
             kind = "early" if found <= {"initial", CLEAN, WIPED} else "unknown"
         run.write(cells(optimizer), CLIP, State(kind, site))
     return run.term("norm", (parameters,), node)
+
+
+def is_unbounded(limit: Value | None) -> bool:
+    """A limit of infinity only measures the norm."""
+    if type(limit) is Const:
+        return limit.value == math.inf or str(limit.value).lower() in ("inf", "infinity")
+    return type(limit) is Api and limit.name in ("math.inf", "numpy.inf", "torch.inf")
+
+
+def _knows_scale(limit: Value | None) -> bool:
+    """Whether the limit is multiplied by the scaler's scale instead of the gradients being divided by it."""
+    return any(
+        type(part) is Lib and part.kind == "scaler"
+        for term in graph.ancestors(limit, through_cuts=True)
+        for part in term.inputs
+    )
 
 
 def unscale(run: Machine, args: Any, node: Any) -> Value:
@@ -240,7 +257,10 @@ def mode(run: Machine, model: Value) -> Value:
     found = run.read(cells(model), MODE)
     if found is not None:
         return run.resolve(found)
-    return State(TRAIN) if type(model) in (Instance, Lib) else State(UNKNOWN)
+    return _MADE if type(model) in (Instance, Lib) else _NEVER_SET
+
+
+_MADE, _NEVER_SET = State(TRAIN), State(UNKNOWN)  # modules are made in train mode
 
 
 def set_mode(run: Machine, model: Value, flag: Value, node: Any) -> None:
@@ -256,9 +276,11 @@ def set_mode(run: Machine, model: Value, flag: Value, node: Any) -> None:
             run.write(cells(module), MODE, new)
 
 
-def is_training(run: Machine, module: Instance) -> Value:
-    """`self.training`."""
-    return run.pure("training", module)
+def is_training(run: Machine, module: Value) -> Value:
+    """`self.training`, as it is now."""
+    if type(module) is Instance:
+        run.program.mode_readers.add(module.cls)
+    return run.each(mode(run, module), lambda leaf: run.pure("training", module, leaf))
 
 
 def forward(run: Machine, model: Instance, function: Function, args: Any, node: Any) -> Value:
@@ -369,20 +391,20 @@ def enter_function(run: Machine, function: Function) -> None:
             run.grad = decorator.info["grad"]
 
 
-def enter_loop(run: Machine, node: cst.For, iterable: Value) -> None:
-    """Remember what a loop iterates over."""
-    run.program.loops[node] = iterable
-
-
 def made(run: Machine, instance: Instance, node: Any) -> None:
     """An object of a project class came to be."""
     run.program.instances.append(instance)
 
 
 def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
-    """`p.grad = None` clears gradients."""
-    if name == "grad":
+    """`p.grad = None` clears gradients; any other value sets them."""
+    if name != "grad":
+        return
+    if type(value) is Const and value.value is None:
         reset(run, list(run.optimizers), node, receiver)
+    else:
+        for optimizer in run.optimizers:
+            turn(run, optimizer, GRADS, dict.fromkeys(("initial", CLEAN, WIPED, SPENT, STALE), FRESH), node)
 
 
 __all__ = ["Frame", "backward", "clip", "escape", "forward", "is_training", "mode", "reset", "set_mode", "step", "unscale"]

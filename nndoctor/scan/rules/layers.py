@@ -13,7 +13,11 @@ from nndoctor.scan.values import Const, Lib, Site, Term, Value
 
 # The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum.
 LEAST_MOMENTUM = 0.05
-_NEIGHBOURLY = torch_api.ACTIVATION_OPS | {"pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "identity", "contiguous"}
+# Dropout behind the last batch norm of a net, before its head, is sound; such heads pool and flatten first.
+_BETWEEN = {
+    "ND402": torch_api.ACTIVATION_OPS,
+    "ND403": torch_api.ACTIVATION_OPS | {"pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous"},
+}
 
 
 @rule("ND405")
@@ -41,7 +45,7 @@ def dropout_beside_batchnorm(program: Program) -> Iterator[Draft]:
 
 def _pair(event: Event, code: str, second: str, source: Value, first: str) -> Iterator[Draft]:
     options = event.options(source)
-    found = [_fed_by(option, first) for option in options]
+    found = [_fed_by(option, first, _BETWEEN[code]) for option in options]
     hits = [term for term in found if term is not None]
     if not hits or len(hits) < len(options):
         return
@@ -52,12 +56,12 @@ def _pair(event: Event, code: str, second: str, source: Value, first: str) -> It
     yield Draft(code, event.site, message, evidence, Confidence.CERTAIN)
 
 
-def _fed_by(value: Value, operation: str) -> Term | None:
+def _fed_by(value: Value, operation: str, between: frozenset[str] | set[str]) -> Term | None:
     """The layer of that kind that feeds a value, directly or through activations and changes of shape."""
     while type(value) is Term:
         if value.op == operation:
             return None if operation == "dropout" and _rate_is_zero(value) else value
-        if value.op not in _NEIGHBOURLY or not value.inputs:
+        if value.op not in between or not value.inputs:
             return None
         value = value.inputs[0]
     return None

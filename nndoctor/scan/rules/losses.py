@@ -12,7 +12,7 @@ from nndoctor.scan.interpreter import graph, training
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import BOUNDED, LOG, LOSS, RAW, RELU, SIGMOID, SOFTMAX, Const, Site, Term, Value
+from nndoctor.scan.values import BOUNDED, LOG, LOG_SOFTMAX, LOSS, RAW, RELU, SIGMOID, SOFTMAX, Const, Site, Term, Value
 
 
 def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
@@ -59,7 +59,7 @@ def sigmoid_into_bce_with_logits(program: Program) -> Iterator[Draft]:
 @rule("ND105")
 def nll_without_log(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
-        if event.details["expects"] != torch_api.LOG_PROBABILITIES:
+        if event.details["expects"] != torch_api.LOG_PROBABILITIES or not _is_objective(program, event):
             continue
         found = shown(event, SOFTMAX, RAW, RELU, SIGMOID)
         if found is not None:
@@ -67,6 +67,14 @@ def nll_without_log(program: Program) -> Iterator[Draft]:
         elif (logged := shown(event, LOG)) is not None and _log_of_softmax(logged[0]):
             draft = _fed(event, "ND105", *logged, "log_softmax computes it in one stable step")
             yield Draft(draft.code, draft.site, draft.message, draft.evidence, draft.confidence, Severity.WARNING)
+
+
+def _is_objective(program: Program, event: Event) -> bool:
+    """Whether the loss is more than a way to pick the targets' values, as a focal factor does."""
+    if event.details["whole"]:
+        return True
+    result = event.details["result"]
+    return any(term is result for e in program.of("backward") for leaf in e.options(e.subject) for term in _same_loss(leaf))
 
 
 def _log_of_softmax(term: Term) -> bool:
@@ -79,14 +87,26 @@ def _log_of_softmax(term: Term) -> bool:
 def activation_on_logits(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         expects = event.details["expects"]
-        if expects not in (torch_api.LOGITS, torch_api.BINARY_LOGITS):
+        if expects == torch_api.LOG_PROBABILITIES:
+            found = _under_log_softmax(event)
+        elif expects in (torch_api.LOGITS, torch_api.BINARY_LOGITS):
+            found = shown(event, RELU, BOUNDED, *((SIGMOID,) if expects == torch_api.LOGITS else ()))
+        else:
             continue
-        found = shown(event, RELU, BOUNDED, *((SIGMOID,) if expects == torch_api.LOGITS else ()))
         if found is None or not _on_linear(found[0]):
             continue
         draft = _fed(event, "ND107", *found, f"{event.details['name']} expects logits of any size and sign")
         severity = Severity.ERROR if found[0].act == RELU else Severity.WARNING
         yield Draft(draft.code, draft.site, draft.message, draft.evidence, draft.confidence, severity)
+
+
+def _under_log_softmax(event: Event) -> tuple[Term, Confidence] | None:
+    """What a log-softmax was applied to."""
+    found = shown(event, LOG_SOFTMAX)
+    source = wording.origin(found[0]).inputs if found is not None else ()
+    if found is None or not source or type(source[0]) is not Term or source[0].act not in (RELU, BOUNDED):
+        return None
+    return source[0], found[1]
 
 
 def _on_linear(term: Term) -> bool:
@@ -110,7 +130,7 @@ def _fed(event: Event, code: str, term: Term, confidence: Confidence, consequenc
 
 @rule("ND113")
 def loss_clipped(program: Program) -> Iterator[Draft]:
-    for event in program.of("backward"):
+    for event in program.of("backward", "training step"):
         for leaf in event.options(event.subject):
             for term in _same_loss(leaf):
                 if _bounds_above(term) and _is_loss(term.inputs[0]):

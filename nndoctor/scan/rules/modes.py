@@ -8,13 +8,13 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.findings import Confidence, Severity
+from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph, training
 from nndoctor.scan.interpreter.training import EVAL, TRAIN
-from nndoctor.scan.program import Event, Program
+from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import LOSS, Const, Container, Instance, Lib, Site, State, Term, Value
+from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Site, State, Term, Value
 
 _EVALUATION = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 _DELIBERATE = re.compile(r"(^|_)mc(_|$)|mcdropout|bayes|uncertain|monte", re.IGNORECASE)
@@ -27,12 +27,12 @@ def _mode_names(event: Event, mode: Value) -> set[str]:
 @rule("ND301")
 def missing_eval_mode(program: Program) -> Iterator[Draft]:
     training_loops = {loop for event in program.of("backward") for loop in event.loops}
-    trained_on = {id(program.loops[loop]) for loop in training_loops if loop in program.loops}
+    trained_on = {id(loop.iterable) for loop in training_loops if loop.iterable is not None}
     for event in program.of("forward"):
-        if _mode_names(event, event.details["mode"]) != {TRAIN} or not _depends_on_mode(event.subject):
+        if _mode_names(event, event.details["mode"]) != {TRAIN} or not graph.has_mode_layers(program, event.subject):
             continue
         loop = event.loops[-1] if event.loops else None
-        if loop is None or loop in training_loops or id(program.loops.get(loop)) in trained_on:
+        if loop is None or loop in training_loops or id(loop.iterable) in trained_on:
             continue
         if _without_graph(event):
             yield _evaluated(event, Confidence.CERTAIN)
@@ -40,17 +40,13 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
             yield _evaluated(event, Confidence.LIKELY)
 
 
-def _depends_on_mode(model: Value) -> bool:
-    return graph.has_mode_layers(model) is True
-
-
 def _without_graph(event: Event) -> bool:
     return type(event.grad) is Const and not event.grad.value
 
 
-def _looks_like_evaluation(program: Program, event: Event, loop: cst.CSTNode) -> bool:
+def _looks_like_evaluation(program: Program, event: Event, loop: Loop) -> bool:
     """A loop over a validation or test loader whose outputs are never back-propagated."""
-    if type(loop) is not cst.For or not _EVALUATION.search(wording.text(Site(event.site.source, loop.iter))):
+    if type(loop.node) is not cst.For or not _EVALUATION.search(wording.text(Site(event.site.source, loop.node.iter))):
         return False
     return id(event.details["result"]) not in program.backpropagated
 
@@ -73,8 +69,8 @@ def train_mode_not_restored(program: Program) -> Iterator[Draft]:
             states = [leaf for leaf in event.options(output.inputs[2]) if type(leaf) is State]
             evals = [s for s in states if s.name == EVAL and s.site is not None]
             before = seen.get(id(output.node), set()) - {EVAL}
-            if evals and before and graph.has_mode_layers(output.inputs[1]) is not False:
-                sure = len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(output.inputs[1])
+            if evals and before and graph.has_mode_layers(program, output.inputs[1]) is not False:
+                sure = len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(program, output.inputs[1])
                 if len(evals) == len(states) or _in_loop(event):
                     yield _left_in_eval(evals[0], output, Confidence.CERTAIN if sure else Confidence.LIKELY)
 
@@ -109,6 +105,11 @@ def _operand(site: Site) -> Site:
     return Site(site.source, getattr(node, "value", node))
 
 
+def _in_forward_loop(program: Program, event: Event) -> bool:
+    """Whether the innermost loop also runs the model: then each iteration has a graph of its own."""
+    return any(event.loops[-1] in forward.loops for forward in program.of("forward"))
+
+
 def _accumulated(program: Program, event: Event) -> Term | None:
     """The tensor with a graph that is added to a sum which outlives the iteration."""
     before, result = event.details["before"], event.details["result"]
@@ -120,7 +121,7 @@ def _accumulated(program: Program, event: Event) -> Term | None:
 
 
 def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
-    if type(event.grad) is Const and not event.grad.value:
+    if (type(event.grad) is Const and not event.grad.value) or not _in_forward_loop(program, event):
         return None
     for leaf in event.options(value):
         if type(leaf) is not Term:
@@ -145,11 +146,10 @@ def _collected(program: Program, event: Event, events: list[Event]) -> Term | No
 @rule("ND306")
 def functional_dropout_always_on(program: Program) -> Iterator[Draft]:
     for event in program.of("functional dropout"):
-        flag = event.details["args"].get(2, "training")
-        rate = event.details["args"].get(1, "p")
-        on = flag is None or (type(flag) is Const and flag.value is True)
-        if on and not (type(rate) is Const and rate.value == 0) and _in_module(event) and not _guarded(event):
-            yield Draft("ND306", event.site, f"`{wording.text(event.site)}` drops units in evaluation too")
+        rate = event.details["rate"]
+        if event.details["switched"] or _is_guarded(event, rate) or not _in_module(event):
+            continue
+        yield Draft("ND306", event.site, f"`{wording.text(event.site)}` drops units in evaluation too")
     for event in program.of("apply"):
         if event.details["operation"] == "dropout" and event.subject.attrs.get("$frame") is event.frames[-1] and _in_module(event):
             message = "a new Dropout is made at each call, and a new module is always in train mode"
@@ -157,17 +157,26 @@ def functional_dropout_always_on(program: Program) -> Iterator[Draft]:
 
 
 def _in_module(event: Event) -> bool:
-    """Whether the call stands in a method of a module that is not meant to be random in evaluation."""
-    frame = event.frames[-1]
-    receiver = frame.receiver
-    if frame.function is None or type(receiver) is not Instance or not receiver.cls.is_module or frame.function.name == "__init__":
-        return False
-    return not (_DELIBERATE.search(frame.function.name) or _DELIBERATE.search(receiver.cls.name))
+    """Whether a method of a module runs this that is not meant to be random in evaluation."""
+    for frame in event.frames:
+        receiver = frame.receiver
+        if frame.function is None or type(receiver) is not Instance or not receiver.cls.is_module:
+            continue
+        if _DELIBERATE.search(frame.function.name) or _DELIBERATE.search(receiver.cls.name):
+            return False
+        if frame.function.name != "__init__":
+            return True
+    return False
 
 
-def _guarded(event: Event) -> bool:
-    """Whether a flag such as `self.training` decides if this runs."""
-    return any(term.op == "training" or "train" in training.name_of(term).lower() for term, truth in event.assumed.items() if truth)
-
-
-__all__ = ["Severity", "missing_eval_mode", "train_mode_not_restored"]
+def _is_guarded(event: Event, rate: Value | None) -> bool:
+    """Whether a flag such as `self.training` decides if this drops anything."""
+    if type(rate) is Const and rate.value == 0:
+        return True
+    if type(rate) is Choice and rate.guard.op == "training":
+        return True
+    return any(
+        term.op == "training" or "train" in training.name_of(term).lower()
+        for term, truth in event.assumed.items()
+        if truth
+    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from nndoctor.findings import Confidence
-from nndoctor.scan.interpreter.training import CLEAN, FRESH, SPENT, STALE, WIPED
+from nndoctor.scan.interpreter.training import FRESH, SPENT, STALE, WIPED
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Lib, Site, State, Term, Value
+from nndoctor.scan.values import Instance, Lib, Site, State, Value
 
 
 def states(event: Event, value: Value) -> list[State]:
@@ -26,21 +25,21 @@ def trust(event: Event) -> Confidence:
 
 @rule("ND201", "ND202", "ND205")
 def gradients_never_cleared(program: Program) -> Iterator[Draft]:
-    events = program.events
-    for index, event in enumerate(events):
-        if event.kind != "step":
-            continue
+    for event in program.of("step"):
         found = states(event, event.details["grads"])
         stale = [s for s in found if s.name == STALE]
-        resets = [e for e in events if e.kind == "reset" and _resets(e, event.subject)]
+        resets = [e for e in program.of("reset") if _resets(e, event.subject)]
         if not stale or (len(stale) < len(found) and (resets or not _all_used(found))):
             continue
         if not resets:
             yield _never(program, event, stale[0])
-        elif (outside := _outside_loop(events[:index], event)) is not None:
-            yield _outside(outside, event, stale[0])
-        elif _in_reach(resets, event):
-            yield _never(program, event, stale[0])
+        elif all(reset.frames[0] is event.frames[0] for reset in resets):
+            outside = [reset for reset in resets if _is_outside(reset, event)]
+            inside = [reset for reset in resets if reset.loops[: len(event.loops)] == event.loops]
+            if outside and not inside:
+                yield _outside(outside[-1], event, stale[0])
+            elif inside and len(stale) == len(found):
+                yield _never(program, event, stale[0])
 
 
 def _all_used(found: list[State]) -> bool:
@@ -51,19 +50,9 @@ def _resets(event: Event, optimizer: Value) -> bool:
     return any(known is optimizer for known, _ in event.details["optimizers"])
 
 
-def _in_reach(resets: list[Event], step: Event) -> bool:
-    """Whether the code that resets ran in the same run of the program as the step, so that its order is known."""
-    return all(reset.frames[0] is step.frames[0] and type(step.subject) is Lib for reset in resets)
-
-
-def _outside_loop(before: list[Event], step: Event) -> Event | None:
-    """A reset in a loop around the loop that steps, with no other reset nearer."""
-    near = [e for e in before if e.kind == "reset" and _resets(e, step.subject) and e.frames[0] is step.frames[0]]
-    if not near:
-        return None
-    last = near[-1]
-    outside = len(last.loops) < len(step.loops) and last.loops == step.loops[: len(last.loops)]
-    return last if outside else None
+def _is_outside(reset: Event, step: Event) -> bool:
+    """Whether the reset stands in a loop around the loop that steps."""
+    return len(reset.loops) < len(step.loops) and reset.loops == step.loops[: len(reset.loops)]
 
 
 def _never(program: Program, step: Event, stale: State) -> Draft:
@@ -133,8 +122,10 @@ def clip_misplaced(program: Program) -> Iterator[Draft]:
             yield _misplaced(clips[0], event)
     for event in program.of("clip"):
         late = _already_used(event)
-        if late is not None and not _is_unbounded(event):
+        if late is not None:
             yield _late(event, late)
+        elif any(_is_lightning_step(frame) for frame in event.frames):
+            yield Draft("ND206", event.site, "the gradients are clipped before there are any: Lightning runs backward after training_step")
 
 
 def _misplaced(clip: State, step: Event) -> Draft:
@@ -160,21 +151,20 @@ def _late(event: Event, step: Site) -> Draft:
     return Draft("ND206", event.site, "the gradients are clipped after the step has used them", ((step, "the step"),))
 
 
-def _is_unbounded(event: Event) -> bool:
-    """`max_norm=inf` only measures the norm."""
-    bound = event.details["args"].get(1, "max_norm")
-    return type(bound) is Const and bound.value in (math.inf, "inf", "Inf", "infinity") or _is_infinity(bound)
-
-
-def _is_infinity(bound: Value) -> bool:
-    return getattr(bound, "name", "") in ("math.inf", "numpy.inf", "torch.inf")
+def _is_lightning_step(frame: Any) -> bool:
+    """Whether a frame is a training_step of Lightning that leaves the optimisation to the trainer."""
+    receiver = frame.receiver
+    if frame.function is None or frame.function.name != "training_step" or type(receiver) is not Instance:
+        return False
+    manual = receiver.attrs.get("automatic_optimization")
+    return any("Lightning" in root for root in receiver.cls.roots) and manual is None
 
 
 @rule("ND207")
 def clip_without_unscale(program: Program) -> Iterator[Draft]:
     events = program.events
     for index, event in enumerate(events):
-        if event.kind != "clip":
+        if event.kind != "clip" or event.details["scaled_limit"]:
             continue
         for optimizer, grads, scale in event.details["optimizers"]:
             scaled = [s for s in states(event, scale) if s.name == "scaled"]
@@ -190,6 +180,3 @@ def _still_scaled(clip: Event, scaled: State, step: Event) -> Draft:
         evidence.insert(0, (scaled.site, "gradients of the scaled loss"))
     message = "the gradients are clipped while they are still multiplied by the loss scale"
     return Draft("ND207", clip.site, message, tuple(evidence), trust(step))
-
-
-__all__ = ["CLEAN", "Term", "clip_misplaced", "clip_without_unscale", "gradients_never_cleared"]
