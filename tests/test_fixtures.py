@@ -17,11 +17,9 @@ import pytest
 from nndoctor.requests import ScanRequest
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-KINDS = sorted(path for path in FIXTURES.iterdir() if path.is_dir() and path.name not in {"silent", "__pycache__"})
-
-# A case is a script, a notebook or a folder with a train.py.
-HEALTHY = [case for kind in KINDS for case in sorted(kind.glob("healthy*"))]
-SICK = [case for kind in KINDS for case in sorted(kind.glob("sick*"))]
+# A case is a script, a notebook or a folder with a train.py; it lies in the folder of its kind.
+HEALTHY = sorted(FIXTURES.glob("*/healthy*"))
+SICK = sorted(FIXTURES.glob("*/sick*"))
 
 MARK = re.compile(r"# <- (ND\d+)$")
 
