@@ -112,7 +112,11 @@ def batch_size(batch: Batch) -> int | None:
     return sizes.most_common(1)[0][0] if sizes else None
 
 
-def take(batch: Batch, rows: slice, size: int) -> Batch:
+Rows = slice | list[int]
+"""Which examples: a range of them, or their numbers."""
+
+
+def take(batch: Batch, rows: Rows, size: int) -> Batch:
     """The examples `rows` of a batch of `size`; sequence-first tensors are cut along their second dimension."""
 
     def cut(leaf: Any) -> Any:
@@ -122,13 +126,13 @@ def take(batch: Batch, rows: slice, size: int) -> Batch:
 
     parts = children(batch)
     if isinstance(batch, list) and len(batch) == size and not tensors(batch):
-        return batch[rows]
+        return batch[rows] if isinstance(rows, slice) else [batch[row] for row in rows]
     if parts is None:
         return cut(batch)
     return rebuild(batch, [take(part, rows, size) for _, part in parts])
 
 
-def batch_index(tensor: Tensor, size: int, rows: slice) -> tuple[slice, ...]:
+def batch_index(tensor: Tensor, size: int, rows: Rows) -> tuple[Rows, ...]:
     """The index that selects `rows` along the dimension of `tensor` that counts a batch of `size`."""
     if tensor.ndim and tensor.shape[0] == size:
         return (rows,)

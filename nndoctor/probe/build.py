@@ -21,7 +21,7 @@ from nndoctor.probe.entrypoint import load
 from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.models import BuiltModel, build_model
 from nndoctor.probe.objective import Found, find_objective
-from nndoctor.probe.optimizers import optimizer_maker
+from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
 from nndoctor.probe.session import sandbox, seed_everything
 from nndoctor.probe.splitting import Splitter, find_splitter
 from nndoctor.probe.subject import Subject
@@ -172,13 +172,13 @@ def _find_objective(
         return find_objective(model, batches.first(1)[0], splitter, loss, step)
 
 
-def _find_optimizer(built: BuiltModel, ingredients: Ingredients, request: ProbeRequest) -> Any:
+def _find_optimizer(built: BuiltModel, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:
     if ingredients.optimizer is not None:
-        return optimizer_maker(ingredients.optimizer, request.optimizer or "the optimizer")
+        return optimizer_recipe(ingredients.optimizer, request.optimizer or "the optimizer")
     if built.optimizer is not None:
-        return optimizer_maker(built.optimizer, f"the optimizer of {request.model}")
+        return optimizer_recipe(built.optimizer, f"the optimizer of {request.model}")
     configure = getattr(built.model, "configure_optimizers", None)
-    return optimizer_maker(configure, "configure_optimizers") if callable(configure) else None
+    return optimizer_recipe(configure, "configure_optimizers") if callable(configure) else None
 
 
 def _notes(found: Found, splitter: Splitter, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:

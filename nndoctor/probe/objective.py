@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nndoctor.probe.batch import Batch, children, leaves
-from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.blame import describe_error, place_of_definition, place_of_error
 from nndoctor.probe.criteria import Criterion, known_criteria
 from nndoctor.probe.entrypoint import call_factory, required_parameters
 from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
@@ -64,7 +64,13 @@ def _from_step(model: nn.Module, batch: Batch, split: Splitting, step: Step, ori
 
     loss, outputs = _first_loss(model, batch, compute)
     known = recognise(loss, outputs, split(batch))
-    return Found(Objective(_named(origin, known), compute, known), known.task if known else Task())
+    return Found(_objective(_named(origin, known), compute, known, step), known.task if known else Task())
+
+
+def _objective(origin: str, compute: Compute, criterion: Any, holder: Any) -> Objective:
+    """With the place where the user's loss or step is written."""
+    place, line = place_of_definition(holder, type(holder)) or (None, None)
+    return Objective(origin, compute, criterion, holder, place, line)
 
 
 def _first_loss(model: nn.Module, batch: Batch, compute: Compute) -> tuple[Tensor, Any]:
@@ -146,7 +152,7 @@ def _from_loss(model: nn.Module, batch: Batch, split: Splitting, loss: Any) -> F
     criterion = (lambda output, pieces: as_scalar(loss(*arguments(output, pieces)))) if plain else known
     origin = _named(f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way}", known)
     task = known.task if known else _likely_task(outputs, parts)
-    return Found(Objective(origin, compute, criterion, loss if isinstance(loss, nn.Module) else None), task)
+    return Found(_objective(origin, compute, criterion, loss), task)
 
 
 def _way_that_works(loss: Any, outputs: Any, parts: Split) -> tuple[str, Arguments]:

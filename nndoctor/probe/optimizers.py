@@ -4,33 +4,61 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.findings import Location
+from nndoctor.probe.blame import describe_error, place_of_definition, place_of_error
 from nndoctor.probe.entrypoint import required_parameters
 from nndoctor.probe.errors import EntrypointError
 
-Make = Callable[[nn.Module], Optimizer]
 MODEL_NAMES = frozenset({"model", "net", "network", "module", "m"})
 
 
-def optimizer_maker(value: Any, name: str) -> Make:
-    """A function that makes the user's optimizer anew; the user's own instance is never stepped."""
-    if isinstance(value, Optimizer):
-        return lambda model: _like(value, model)
-    if not callable(value):
-        raise EntrypointError(
-            f"`{name}` is of type {type(value).__name__}: it must be an optimizer, a class or a factory"
-        )
-    return lambda model: _called(value, name, model)
+@dataclass(frozen=True, slots=True)
+class OptimizerRecipe:
+    """Makes the user's optimizer anew for a model; the user's own instance is never stepped."""
+
+    value: Any  # an instance, a class or a factory
+    name: str
+    location: Location | None = None  # where the factory is written
+    source_line: str | None = None
+
+    def __call__(self, model: nn.Module) -> Optimizer:
+        """A fresh optimizer with the user's rates; raises EntrypointError if what the user named makes none."""
+        return _like(self.value, model) if isinstance(self.value, Optimizer) else _called(self.value, self.name, model)
+
+
+def optimizer_recipe(value: Any, name: str) -> OptimizerRecipe:
+    """Raises EntrypointError for what can be no optimizer."""
+    if not isinstance(value, Optimizer) and not callable(value):
+        raise EntrypointError(f"`{name}` is of type {type(value).__name__}: name an optimizer, its class or a factory")
+    place, line = place_of_definition(value) or (None, None)
+    return OptimizerRecipe(value, name, place, line)
 
 
 def learning_rate(optimizer: Optimizer) -> float:
     """The highest rate of its groups; where a warm-up has already lowered it, the rate before."""
-    return max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
+    return max(_rate(group) for group in optimizer.param_groups)
+
+
+def rate_setter(optimizer: Optimizer) -> Callable[[float], None]:
+    """A function that sets the highest rate; the groups keep their proportion to it."""
+    highest = learning_rate(optimizer) or 1.0
+    shares = [_rate(group) / highest for group in optimizer.param_groups]
+
+    def set_rate(rate: float) -> None:
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = rate * share
+
+    return set_rate
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    return float(group.get("initial_lr", group["lr"]))
 
 
 def _called(factory: Callable[..., Any], name: str, model: nn.Module) -> Optimizer:
@@ -89,7 +117,7 @@ def _groups_like(original: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
     known = {id(parameter) for parameter in own}
     listed = [parameter for group in original.param_groups for parameter in group["params"]]
     if any(id(parameter) in known for parameter in listed):
-        return [{**group, "lr": group.get("initial_lr", group["lr"])} for group in original.param_groups]
+        return [{**group, "lr": _rate(group)} for group in original.param_groups]
     if len(original.param_groups) == 1 or [p.shape for p in listed] != [p.shape for p in own]:
         return [{**original.param_groups[0], "params": [p for p in own if p.requires_grad]}]
     remaining = iter(own)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from nndoctor.probe.batch import children, leaves
 from nndoctor.probe.errors import NotApplicableError
@@ -74,7 +75,13 @@ def lies_in_unit_interval(output: Tensor) -> bool:
 
 def last_operation(output: Tensor) -> str:
     """The autograd name of the operation that gave the values, for instance `SoftmaxBackward0`; empty without graph."""
+    node = last_node(output)
+    return node.name() if node else ""
+
+
+def last_node(output: Tensor) -> Node | None:
+    """The node of that operation, behind those that only move values."""
     node = output.grad_fn
     while node is not None and node.name().startswith(("Unsafe", *MOVES)) and node.next_functions:
         node = node.next_functions[0][0]
-    return node.name() if node is not None else ""
+    return node

@@ -36,7 +36,4 @@ def output_range(output: Tensor, class_dim: int = -1) -> OutputRange:
         return OutputRange("tanh", torch.tanh)
     if operation.startswith(("Relu", "Softplus")) and bool((output >= 0).all()):
         return OutputRange("ReLU" if operation.startswith("Relu") else "softplus", torch.nn.functional.softplus)
-    if operation.startswith(("Clamp", "Hardtanh", "Hardsigmoid")):
-        low, high = float(output.min()), float(output.max())
-        return OutputRange("clamp", lambda free: low + (high - low) * free.sigmoid())
     return FREE

@@ -41,8 +41,7 @@ class Observed:
 
 
 def measure_references(subject: Subject, batches: Sequence[Batch]) -> References:
-    """Mean losses over the batches, in the mode in which the training begins; leaves the weights alone."""
-    subject.model.train()
+    """Mean losses over the batches, in the mode that the model is in; leaves the weights alone."""
     losses: list[Tensor] = []
     observed: list[Observed] = []
     for batch in batches:

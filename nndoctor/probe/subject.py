@@ -15,6 +15,7 @@ from nndoctor.findings import Location
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.batches import Batches
 from nndoctor.probe.memory import Undo
+from nndoctor.probe.optimizers import OptimizerRecipe
 from nndoctor.probe.outputs import main_tensor
 from nndoctor.probe.session import sandbox
 
@@ -58,7 +59,9 @@ class Objective:
     origin: str  # which loss, and why this one: a sentence for the report
     compute: Callable[[nn.Module, Batch], tuple[Tensor, Any]]  # model, batch -> scalar loss, outputs
     criterion: Callable[[Tensor, Split], Tensor] | None = None
-    holder: Any = None  # the loss object of the user; a module among them may have state
+    holder: Any = None  # the loss or step of the user; a module among them may have state
+    location: Location | None = None  # where the user's loss or step is written
+    source_line: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Subject:
     batches: Batches
     split: Callable[[Batch], Split]
     objective: Objective | None  # none: the report says why, and only probes of the outputs apply
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None
+    optimizer: OptimizerRecipe | None
     task: Task = field(default_factory=Task)
     validation: Batches | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

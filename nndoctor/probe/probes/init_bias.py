@@ -28,6 +28,7 @@ SHOWN = 6  # values of a bias that a message can hold
 def init_bias(subject: Subject, effort: Effort) -> Outcome:
     """The loss of zero outputs against that of the best constant outputs, and the bias between them."""
     batches = subject.batches.first(effort.batches)
+    subject.model.train()
     references = measure_references(subject, batches)
     measurements = _figures(subject, references)
     return Outcome(

@@ -33,6 +33,7 @@ LARGE_INPUT = 20.0
 def init_loss(subject: Subject, effort: Effort) -> Outcome:
     """Mean loss over the first batches, beside the loss of zero outputs and of the best constant outputs."""
     batches = subject.batches.first(effort.batches)
+    subject.model.train()
     references = measure_references(subject, batches)
     measurements = _figures(references)
     return Outcome(
@@ -160,6 +161,7 @@ def _still_knows_when_scrambled(subject: Subject) -> bool:
             if parameter.ndim > 1:
                 order = torch.randperm(parameter.numel(), device=parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
+        subject.model.train()
         return _knows_too_much(subject, measure_references(subject, subject.batches.first(1)))
 
 

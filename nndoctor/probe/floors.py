@@ -1,0 +1,63 @@
+"""The lowest loss that outputs could reach: free ones, confined ones, or equal ones for equal inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nndoctor.probe.batch import tensors
+from nndoctor.probe.ranges import FREE, OutputRange
+from nndoctor.probe.subject import Split
+
+ITERATIONS = 100  # of L-BFGS; the loss of separable examples falls to 1e-4 within 20
+# A loss this far below zero has no floor.
+BOTTOMLESS = -1e4
+
+LossOfOutputs = Callable[[Tensor, Split], Tensor]
+
+
+def lowest_loss(
+    criterion: LossOfOutputs, output: Tensor, split: Split, confined: OutputRange = FREE, groups: Tensor | None = None
+) -> float | None:
+    """The minimum over all outputs of the shape of `output`; minus infinity if there is none, None if it fails.
+
+    `groups` (examples,) numbers the different inputs: examples of one group have one output.
+    """
+    shape = list(output.shape)
+    if groups is not None:
+        shape[0] = int(groups.max()) + 1
+    free = nn.Parameter(torch.zeros(shape, device=output.device))
+    optimizer = torch.optim.LBFGS([free], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
+    seen: list[float] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        outputs = confined.link(free if groups is None else free[groups])
+        loss = criterion(outputs, split)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if free.grad is None:
+            raise ValueError("the loss is cut from the outputs")
+        seen.append(float(loss.detach()))
+        return loss
+
+    try:
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, IndexError, TypeError):  # a loss that reads more than the main output
+        return None
+    finite = [loss for loss in seen if math.isfinite(loss)]
+    return min(finite) if finite and min(finite) > BOTTOMLESS else -math.inf
+
+
+def input_groups(split: Split, examples: int) -> Tensor | None:
+    """The number of the different input that each example has, None if no input counts the examples first."""
+    inputs = [tensor for tensor in tensors([*split.args, *split.kwargs.values()]) if tensor.shape[:1] == (examples,)]
+    targets = {id(tensor) for tensor in tensors(split.targets)}
+    rows = [tensor.detach().reshape(examples, -1).double() for tensor in inputs if id(tensor) not in targets]
+    if not rows:
+        return None
+    groups: Tensor = torch.unique(torch.cat(rows, dim=1), dim=0, return_inverse=True)[1]
+    return groups

@@ -1,0 +1,182 @@
+"""Learns a few fixed examples by heart, at several rates if need be, and keeps what a diagnosis needs."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nndoctor.probe.batch import Batch, clone
+from nndoctor.probe.effort import Effort
+from nndoctor.probe.errors import NotApplicableError
+from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
+from nndoctor.probe.floors import lowest_loss
+from nndoctor.probe.ranges import FREE, OutputRange, output_range
+from nndoctor.probe.references import References, measure_references
+from nndoctor.probe.subject import Split, Subject
+
+# Adam's usual rates; small nets want the high ones, deep ones the low. The second is only tried if the first fails.
+RATES = (3e-3, 1e-2, 3e-4)
+# A model that learns by heart ends far below this share of what is known without the inputs.
+LEARNED = 0.1
+ENOUGH = 0.05  # further steps would show nothing new
+# Below this share of the initial loss, the best constant output leaves nothing to learn: all targets are the same.
+ALREADY_ANSWERED = 1e-4
+# A fit is continued while the last third of its steps takes this share of the way that is left.
+FALLING = 0.1
+ROUNDS = 4  # times the steps of one fit, for fits that still fall
+# The search for the floor keeps ten copies of the outputs; those of a large vocabulary are not worth it.
+LARGEST_OUTPUT = 1_000_000
+TIME_SHARE = 0.6  # of the deadline of a probe; a slow model must still be diagnosed
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The examples and the untrained model's answer to them."""
+
+    batch: Batch
+    examples: int
+    split: Split
+    output: Tensor | None  # the main output, None where the model returns none
+    references: References
+    floor: float | None  # of free outputs; None where the loss is no known function of the outputs
+    confined: OutputRange
+    learnable: bool  # the loss has a graph and the model has trainable parameters
+
+    @property
+    def reference(self) -> float:
+        """The loss to get away from: the best constant's, or that of zero outputs where constants answer everything."""
+        known = self.references
+        candidates = [value for value in (known.prior, known.zero) if value is not None]
+        worth = [value for value in candidates if abs(value) > ALREADY_ANSWERED * abs(known.initial)]
+        return worth[0] if worth else known.initial
+
+    def gap(self, loss: float) -> float:
+        """The share of the way between floor and reference that is left at this loss."""
+        bottom = self.floor if self.floor is not None and math.isfinite(self.floor) else 0.0
+        way = self.reference - bottom
+        return (loss - bottom) / way if way > 0 else math.inf
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether it is known how low the loss can fall, so that staying above is a symptom."""
+        return self.floor is not None and math.isfinite(self.floor)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One fit from the original weights, and what it left."""
+
+    curve: Curve
+    output: Tensor | None  # the main output after the last step
+    idle: tuple[str, ...]  # trainable parameters whose last gradient was None or zero
+    trainable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of learning a few examples by heart."""
+
+    start: Start
+    fits: tuple[Fit, ...]  # one a rate, in the order of trial
+
+    @property
+    def best(self) -> Fit:
+        """The fit that came furthest."""
+        return min(self.fits, key=lambda fit: fit.curve.best if math.isfinite(fit.curve.best) else math.inf)
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best fit came close to the floor."""
+        return self.start.gap(self.best.curve.best) <= LEARNED
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the best fit was still falling when its steps or the time were spent."""
+        return is_falling(self.start, self.best.curve)
+
+
+def memorise(subject: Subject, start: Start, effort: Effort) -> Attempt:
+    """Fit the examples from the original weights at one rate after the other, until one fit succeeds."""
+    deadline = time.monotonic() + TIME_SHARE * effort.seconds
+    fits: list[Fit] = []
+    with subject.sandbox() as rewind:
+        for rate in RATES:
+            rewind()
+            fits.append(fit(subject, start, rate, effort.steps, deadline))
+            sound = not start.is_measurable and fits[-1].curve.broken_at is None  # nothing more to be learned from it
+            if sound or start.gap(fits[-1].curve.best) <= LEARNED or time.monotonic() > deadline:
+                break
+    return Attempt(start, tuple(fits))
+
+
+def starting_point(subject: Subject, count: int) -> Start:
+    """Measure the untrained model on that many examples, and how low their loss can fall."""
+    batch, examples = few_examples(subject, count)
+    criterion = subject.objective.criterion if subject.objective else None
+    with subject.sandbox():
+        calm(subject.model)
+        references = measure_references(subject, [clone(batch)])
+        loss, output = answer(subject, batch)
+    split = subject.split(batch)
+    confined = output_range(output, subject.task.class_dim) if output is not None else FREE
+    output = output.detach() if output is not None else None
+    floor = None
+    if criterion is not None and output is not None and output.numel() <= LARGEST_OUTPUT:
+        floor = lowest_loss(criterion, output, split)
+    learnable = loss.requires_grad and any(parameter.requires_grad for parameter in subject.model.parameters())
+    return Start(batch, examples, split, output, references, floor, confined, learnable)
+
+
+def answer(subject: Subject, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """The loss and the main output with their graph; no output where only the step knows what it is."""
+    loss, outputs = subject.compute_loss(subject.model, clone(batch))
+    try:
+        return loss, subject.output_tensor(outputs)
+    except NotApplicableError:
+        return loss, None
+
+
+def fit(subject: Subject, start: Start, rate: float, steps: int, deadline: float) -> Fit:
+    """Rounds of steps at one rate, for as long as the loss falls."""
+    calm(subject.model)
+    optimizer = adam(subject.model, rate)
+    again = freeze_chance(subject.device)
+    curve = Curve((), rate)
+    for _ in range(ROUNDS):
+        losses = descend(
+            subject,
+            repeated(start.batch, steps),
+            optimizer,
+            until=lambda losses: start.gap(losses[-1]) <= ENOUGH,
+            before_step=again,
+            deadline=deadline,
+        )
+        curve = Curve((*curve.losses, *losses), rate)
+        if time.monotonic() > deadline or start.gap(curve.best) <= ENOUGH or not is_falling(start, curve):
+            break
+    again()
+    idle = tuple(name for name, parameter in _trainable(subject) if _is_idle(parameter))
+    with torch.no_grad():
+        output = answer(subject, start.batch)[1]
+    return Fit(curve, output, idle, len(_trainable(subject)))
+
+
+def is_falling(start: Start, curve: Curve) -> bool:
+    """Whether the last third of the steps took a good part of the way that was left."""
+    third = max(len(curve.losses) // 3, 1)
+    if curve.broken_at is not None or len(curve.losses) < 2:
+        return False
+    before, after = min(curve.losses[:-third]), min(curve.losses[-third:])
+    return start.gap(before) - start.gap(after) > FALLING * start.gap(before)
+
+
+def _trainable(subject: Subject) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in subject.model.named_parameters() if parameter.requires_grad]
+
+
+def _is_idle(parameter: nn.Parameter) -> bool:
+    return parameter.grad is None or not bool(parameter.grad.any())

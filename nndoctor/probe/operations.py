@@ -1,0 +1,99 @@
+"""Finds operations with their lines in the user's files: the first that gives a NaN, the last before the outputs."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from nndoctor.findings import Location
+from nndoctor.probe.batch import Batch, tensors
+from nndoctor.probe.blame import is_user_file, location_of, source_line
+from nndoctor.probe.outputs import last_node
+from nndoctor.probe.subject import Subject
+
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+OPERATION = re.compile(r"Function '(?P<name>\w+?)Backward\d*' returned nan")
+
+
+@dataclass(frozen=True, slots=True)
+class BadOperation:
+    """What was not finite, and where it is written if that can be told."""
+
+    message: str
+    location: Location | None = None
+    source_line: str | None = None
+
+
+def first_bad_operation(subject: Subject, batch: Batch, optimizer: Optimizer, steps: int) -> BadOperation | None:
+    """Train for `steps` under autograd's anomaly detection; the caller keeps the subject in a sandbox."""
+    for _ in range(steps + 1):
+        with warnings.catch_warnings(record=True) as caught, _watch(subject.model) as broken:
+            warnings.simplefilter("always")
+            try:
+                with torch.autograd.detect_anomaly():
+                    loss, _ = subject.compute_loss(subject.model, batch)
+                    if broken:
+                        return BadOperation(f"the first layer with such an output is `{broken[0]}`")
+                    optimizer.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                return _backward_fault(str(error), "".join(str(warning.message) for warning in caught))
+        optimizer.step()
+    return None
+
+
+def _backward_fault(error: str, trace: str) -> BadOperation | None:
+    """Read the operation from autograd's error and its line from the warning that goes with it."""
+    operation = OPERATION.search(error)
+    if operation is None:
+        return None
+    place, line = _user_line(trace)
+    return BadOperation(f"the gradient of {operation['name'].lower()} is NaN", place, line)
+
+
+def _user_line(trace: str) -> tuple[Location | None, str | None]:
+    """The innermost frame of the user's own code in a formatted stack."""
+    frames = [frame for frame in FRAME.finditer(trace) if is_user_file(frame["file"])]
+    if not frames:
+        return None, None
+    file, line = frames[-1]["file"], int(frames[-1]["line"])
+    return location_of(file, line), source_line(file, line)
+
+
+def line_of_outputs(subject: Subject, batch: Batch) -> tuple[Location | None, str | None]:
+    """Where the last operation that gave the main output is written; the caller keeps the subject in a sandbox."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autograd.detect_anomaly(check_nan=False):  # it notes the stack of each operation
+            _, outputs = subject.compute_loss(subject.model, batch)
+    node = last_node(subject.output_tensor(outputs))
+    metadata: Any = node.metadata if node else {}
+    return _user_line("".join(metadata.get("traceback_", [])))
+
+
+@contextmanager
+def _watch(model: nn.Module) -> Iterator[list[str]]:
+    """Names of the modules whose output is not finite, in the order in which they end, inner ones first."""
+    broken: list[str] = []
+
+    def look(name: str, outputs: Any) -> None:
+        if any(tensor.is_floating_point() and not bool(tensor.isfinite().all()) for tensor in tensors(outputs)):
+            broken.append(name)
+
+    hooks = [
+        module.register_forward_hook(lambda _, __, outputs, name=name: look(name or type(model).__name__, outputs))
+        for name, module in model.named_modules()
+    ]
+    try:
+        yield broken
+    finally:
+        for hook in hooks:
+            hook.remove()
