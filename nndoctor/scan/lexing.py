@@ -14,8 +14,9 @@ _AFTER_QUOTE = (
 _STRING_BODY = "|".join(_AFTER_QUOTE.replace("Q", quote).replace("E", _ESCAPE) for quote in "\"'")
 NEWLINE = r"\r\n?|\n"
 
-# The lookbehinds let a search leap from one quote or hash to the next: three times as fast as plain alternatives.
-STRING_OR_COMMENT = re.compile(rf"(?:(?P<quote>[\"'])|#)(?:(?<=#)[^\r\n]*|{_STRING_BODY})", re.DOTALL)
+# Group 1 is the quote of a string, and nothing for a comment. A pattern that starts with a set of characters leaps from
+# one of them to the next, which is three times as fast as an alternative for each; hence the lookbehinds.
+STRING_OR_COMMENT = re.compile(rf"[#\"'](?:(?<=#)[^\r\n]*|(?<=([\"']))(?:{_STRING_BODY}))", re.DOTALL)
 TOKEN = re.compile(
     rf"(?P<comment>#[^\r\n]*)|(?P<string>[\"'](?:{_STRING_BODY}))|(?P<open>[(\[{{])|(?P<close>[)\]}}])"
     rf"|(?P<joined>\\(?:{NEWLINE}))|(?P<newline>{NEWLINE})",
