@@ -91,7 +91,7 @@ def batch_sizes(batch: Batch) -> list[int]:
     votes: Counter[int] = Counter()
     for tensor in tensors(batch):
         votes.update({size for size in tensor.shape[:2] if size > 1})
-    best = max(votes.values(), default=0)
+    best = max(votes.values(), default=1)
     sizes = [size for tensor in tensors(batch) for size in tensor.shape[:2] if votes[size] == best]
     return list(dict.fromkeys(sizes))
 

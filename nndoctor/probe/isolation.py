@@ -180,8 +180,8 @@ def gradient_reading(subject: Subject, examples: Examples, reading: Reading) -> 
 def refuse_ambiguous(subject: Subject, others: list[Examples]) -> None:
     """Sequence-first data read as batch-first look mixed: say nothing where the other reading comes out clean."""
     for examples in others:
-        reading = read(subject, examples, EVAL)
-        if not reading.mixes and reading.influence.matrix.any():
+        reading = try_read(subject, examples, EVAL)
+        if reading and not reading.mixes and reading.influence.matrix.any():
             raise NotApplicableError(
                 f"the outputs are apart along a dimension of {examples.size} and mixed along the other, and nothing "
                 "tells which of the two counts the examples"

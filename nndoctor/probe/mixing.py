@@ -79,9 +79,15 @@ def _permute(location: Location | None, read: tuple[int, ...], made: tuple[int, 
 
 
 def permutation(read: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The permutation of the dimensions after which merging neighbours gives `made`, None if there is not just one."""
+    """The permutation of the dimensions after which merging neighbours gives `made`, None if it is not clear which.
+
+    Of several pure permutations the clear one moves fewer dimensions than all others.
+    """
     orders = itertools.islice(itertools.permutations(range(len(read))), MOST_ORDERS)
     fitting = [order for order in orders if _fits(order, read, made)]
+    if len(read) == len(made):
+        moved = {order: sum(dim != place for place, dim in enumerate(order)) for order in fitting}
+        fitting = [order for order in fitting if moved[order] == min(moved.values())]
     return fitting[0] if len(fitting) == 1 else None
 
 

@@ -70,28 +70,24 @@ def trace(base: Recording, again: Recording, edited: Mapping[int, Recording], ex
     recordings no longer make the same calls, because the control flow depends on the data.
     """
     steps: list[Step] = []
-    for operations in zip(
-        base.operations, again.operations, *(run.operations for run in edited.values()), strict=False
-    ):
-        operation, repeated, *others = operations
-        if any(_signature(operation) != _signature(other) for other in (repeated, *others)):
+    runs = (base, again, *edited.values())
+    for operations in zip(*(run.operations for run in runs), strict=False):
+        if len({_signature(operation) for operation in operations}) > 1:
             break
-        owned = [
-            owners(before, noise, dict(zip(edited, after, strict=True)))
-            for before, noise, *after in zip(
-                operation.outputs, repeated.outputs, *(other.outputs for other in others), strict=True
-            )
-        ]
-        steps.append(_step(operation, owned, examples))
+        outputs = zip(*(operation.outputs for operation in operations), strict=True)
+        owned = [owners(first, second, dict(zip(edited, others, strict=True))) for first, second, *others in outputs]
+        steps.append(_step(operations[0], owned, examples))
     return steps
 
 
 def _signature(operation: Operation) -> tuple[object, ...]:
-    return operation.name, operation.location, tuple(output.shape for output in operation.outputs)
+    return operation.name, operation.location, len(operation.outputs)
 
 
-def owners(base: Imprint, again: Imprint, edited: Mapping[int, Imprint]) -> Tensor:
-    """The owner of each element of the sample: an example, NOBODY or SEVERAL."""
+def owners(base: Imprint, again: Imprint, edited: Mapping[int, Imprint]) -> Tensor | None:
+    """The owner of each element of the sample: an example, NOBODY or SEVERAL; None if the shape depends on the data."""
+    if any(imprint.shape != base.shape for imprint in (again, *edited.values())):
+        return None
     owner = torch.full(base.sample.shape, NOBODY)
     noise = changed(base, again)
     for example, imprint in edited.items():
@@ -100,10 +96,13 @@ def owners(base: Imprint, again: Imprint, edited: Mapping[int, Imprint]) -> Tens
     return owner
 
 
-def _step(operation: Operation, owned: list[Tensor], examples: int) -> Step:
-    found = tuple(find_layout(out.shape, owner, examples) for out, owner in zip(operation.outputs, owned, strict=True))
-    touched = [bool((owner != NOBODY).any()) for owner in owned]
-    if any(bool((owner == SEVERAL).any()) for owner in owned):
+def _step(operation: Operation, owned: list[Tensor | None], examples: int) -> Step:
+    found = tuple(
+        None if owner is None else find_layout(output.shape, owner, examples)
+        for output, owner in zip(operation.outputs, owned, strict=True)
+    )
+    touched = [owner is None or bool((owner != NOBODY).any()) for owner in owned]
+    if any(owner is not None and bool((owner == SEVERAL).any()) for owner in owned):
         state = State.MIXED
     elif not any(touched):
         state = State.UNTOUCHED

@@ -8,7 +8,7 @@ import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -85,14 +84,10 @@ class Difference:
 def record(call: Callable[[], Sequence[Tensor]], model: nn.Module | None = None) -> Recording:
     """Run `call` and record its operations; `model` gives modules their names. Random numbers are left alone."""
     recorder = _Recorder()
-    names = {id(module): name for name, module in model.named_modules()} if model else {}
-    with ExitStack() as stack:
-        stack.enter_context(eager())
-        stack.enter_context(_module_paths(names, recorder.modules))
-        with recorder:
-            returned = call()
-        sources = tuple(recorder.sources(tensor) for tensor in returned)
-        return Recording(tuple(recorder.operations), tuple(map(imprint, returned)), sources)
+    with eager(), _module_paths(model or nn.Module(), recorder.modules), recorder:
+        returned = call()
+    sources = tuple(recorder.sources(tensor) for tensor in returned)
+    return Recording(tuple(recorder.operations), tuple(map(imprint, returned)), sources)
 
 
 def compare(first: Recording, second: Recording) -> Difference | None:
@@ -231,16 +226,19 @@ def _short_name(function: Callable[..., Any]) -> str:
 
 
 @contextmanager
-def _module_paths(names: dict[int, str], path: list[str]) -> Iterator[None]:
+def _module_paths(model: nn.Module, path: list[str]) -> Iterator[None]:
     """Keep in `path` the names of the modules whose forward is running."""
 
-    def enter(module: nn.Module, _: Any) -> None:
-        path.append(names.get(id(module), type(module).__name__))
+    def enter(name: str, *_: Any) -> None:
+        path.append(name)
 
-    def leave(module: nn.Module, _: Any, __: Any) -> None:
+    def leave(*_: Any) -> None:
         path.pop()
 
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(functools.partial(enter, name)))
+        handles.append(module.register_forward_hook(leave, always_call=True))
     try:
         yield
     finally:

@@ -6,6 +6,12 @@ Each module is a target of `nndoctor probe`: `build_model` and `loader`, and whe
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from nndoctor.probe.build import build_subject
+from nndoctor.probe.effort import EFFORTS, Effort
+from nndoctor.probe.subject import Subject
+from nndoctor.requests import ProbeRequest
 
 HEALTHY = tuple(sorted(path.stem for path in (Path(__file__).parent / "healthy").glob("[a-z]*.py")))
 
@@ -54,6 +60,19 @@ def entrypoint(name: str, attribute: str) -> str:
 def module(name: str):
     """The module itself."""
     return import_module(f"{__name__}.{path(name).parent.name}.{name}")
+
+
+def request(name: str, **options: Any) -> ProbeRequest:
+    """The check-up of a module, with the loss, optimizer or step that it defines."""
+    wanted = ("loss", "optimizer", "step")
+    parts = {part: entrypoint(name, part) for part in wanted if hasattr(module(name), part)}
+    model, data = entrypoint(name, "build_model"), entrypoint(name, "loader")
+    return ProbeRequest(model=model, data=data, root=Path.cwd(), **(parts | options))
+
+
+def subject(name: str, effort: Effort = EFFORTS["quick"], **options: Any) -> Subject:
+    """A module as the probes get it."""
+    return build_subject(request(name, **options), effort)
 
 
 def sick_line(name: str) -> int:
