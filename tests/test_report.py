@@ -173,6 +173,12 @@ def test_a_failure_says_where() -> None:
     assert "failure ND001\n  a.py:3:7: cannot parse it\n" in text_of(report)
 
 
+def test_a_long_summary_hangs_from_its_column() -> None:
+    probe = ProbeResult("NDP02", "init-bias", "ok", "word " * 20)
+    lines = text_of(Report("probe", "m:net", probes=(probe,)), width=60).splitlines()
+    assert [line.index("word") for line in lines if "word" in line] == [28] * 4
+
+
 def test_no_line_of_prose_is_wider_than_the_terminal() -> None:
     lines = text_of(scan_report(SOFTMAX_TWICE, BATCH_MIXED), width=60).splitlines()
     assert max(map(len, lines)) <= 60
@@ -201,7 +207,8 @@ def under(source_line: str, location: Location) -> str:
         ("\tx = f(y)", Location("a.py", 1, 6, 1, 10), "f(y)"),
         ("x = f(\n", Location("a.py", 1, 5, 3, 2), "f("),
         ("x = f(y)", Location("a.py", 1, 5), "f"),
-        ("    x", Location("a.py", 1, 1), " "),
+        ("    x = f(y)", Location("a.py", 1), "x = f(y)"),
+        ("    x = f(y)", Location("a.py", 1, 1, 1, 6), "x"),
         ("x = '\x1b[31m' + f(y)", Location("a.py", 1, 15, 1, 19), "f(y)"),
         ("x = [red]y", Location("a.py", 1, 5, 1, 10), "[red]"),
         ("a = 1; " * 30 + "x = f(y)", Location("a.py", 1, 215, 1, 219), "f(y)"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from nndoctor.findings import ProbeResult, Report, Series, Severity
+from nndoctor.report.prose import hanging
 from nndoctor.report.sparkline import heat, sparkline
 from nndoctor.report.text import figure, printable
 
@@ -25,15 +26,15 @@ STYLES = {
 }
 
 
-def probe_lines(report: Report) -> Iterator[Text]:
+def probe_lines(report: Report, width: int) -> Iterator[Text]:
     """A line for each probe, whether or not it found something; matrices only where it did."""
     worst = _worst_severity(report)
-    name_width = max((len(probe.name) for probe in report.probes), default=0) + GAP
+    summary = STATUS + CODE + max((len(probe.name) for probe in report.probes), default=0) + GAP
     for probe in report.probes:
         word = worst.get(probe.code, Severity.INFO).value if probe.status == "finding" else probe.status
-        line = Text().append(f"{printable(word):<{STATUS}}", STYLES.get(word, ""))
-        line.append(f"{probe.code:<{CODE}}{printable(probe.name):<{name_width}}").append(printable(probe.summary))
-        yield line
+        head = Text().append(f"{printable(word):<{STATUS}}", STYLES.get(word, ""))
+        head.append(f"{probe.code:<{CODE}}{printable(probe.name)}")
+        yield from hanging(head, summary, probe.summary, width)
         for name, series in probe.series.items():
             yield from _series_lines(name, series, probe)
 

@@ -31,12 +31,17 @@ def indented(prose: str, indent: int, width: int) -> Iterator[Text]:
         yield Text(" " * indent).append(line)
 
 
-def labelled(label: str, prose: str, width: int) -> Iterator[Text]:
-    """A paragraph behind a label: the shape of `why`, `do` and `measured`."""
-    lines = list(indented(prose, INDENT + LABEL, width))
-    if lines:
-        yield Text(" " * INDENT).append(f"{label:<{LABEL}}", "bold").append(lines[0][INDENT + LABEL :])
+def hanging(head: Text, column: int, prose: str, width: int) -> Iterator[Text]:
+    """A paragraph that starts at a column, with `head` before its first line."""
+    lines = list(indented(prose, column, width)) or [Text()]
+    yield head.append(" " * (column - head.cell_len)).append(lines[0][column:])
     yield from lines[1:]
+
+
+def labelled(label: str, prose: str, width: int) -> Iterator[Text]:
+    """A paragraph behind a label, the shape of `why`, `do` and `measured`; nothing where there is no prose."""
+    if prose.strip():
+        yield from hanging(Text(" " * INDENT).append(label, "bold"), INDENT + LABEL, prose, width)
 
 
 def opening(prose: str) -> str:

@@ -35,7 +35,7 @@ def _lines(report: Report, width: int) -> Iterator[Text]:
         explained.add(finding.code)
     if report.probes:
         yield Text()
-        yield from probe_lines(report)
+        yield from probe_lines(report, width)
     for failure in report.failures:
         yield Text()
         yield from _failure(failure, width)
