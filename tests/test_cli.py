@@ -505,3 +505,35 @@ main()
 """
     done = interpreter("-c", program, "curve", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     assert (done.returncode, done.stdout) == (0, "?")
+
+
+# Both ends together
+
+SICK = "from torch import nn\n\nlayer = nn.BatchNorm2d(64, 0.8)\n"
+
+
+def test_a_sick_script_from_end_to_end(run, script: Path) -> None:
+    Path("package").mkdir()
+    Path("package/layers.py").write_text(SICK, encoding="utf-8")
+    status, out, err = run("scan", "package", "train.py", "--output-format", "json")
+    assert (status, err) == (1, "")
+    report = json.loads(out)
+    assert [(found["code"], found["path"], found["line"]) for found in report["findings"]] == [
+        ("ND405", "package/layers.py", 3)
+    ]
+    assert report["summary"]["files"] == 2
+    assert run("scan", "package", "--ignore", "ND405")[0] == 0
+
+
+def test_stdin_from_end_to_end(run, script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SICK.encode())))
+    status, out, _ = run("scan", "-", "--stdin-filename", "package/layers.py", "--output-format", "concise")
+    assert status == 1
+    assert out.startswith("package/layers.py:3:")
+
+
+def test_a_missing_entrypoint_from_end_to_end(run, script: Path) -> None:
+    status, out, err = run("probe", "no_such_module:net", "--data", "no_such_module:data")
+    assert (status, out) == (2, "")
+    assert "no_such_module" in err
+    assert err.count("\n") == 1
