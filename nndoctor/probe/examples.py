@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nndoctor.probe.batch import Batch, clone, leaves, map_tensors, take, tensors
+from nndoctor.probe.batch import Batch, children, clone, leaves, map_tensors, take, tensors
 from nndoctor.probe.subject import Split, Subject
 
 # Few, so that the probe is cheap; odd and prime where the batch allows, so that the number of examples is seldom the
 # size of another dimension too and a view that confuses the two is recognised.
 PREFERRED_COUNTS = (7, 5, 11, 3, 8, 6, 4, 2)
+PADDING = 0
 
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -62,27 +63,6 @@ class Examples:
         return map_tensors(prepare, (self.args, self.kwargs)), found
 
 
-def is_graph(subject: Subject, batch: Batch) -> bool:
-    """Whether the rows look like the nodes of one graph: edges, or a sparse or an adjacency matrix, lie beside them."""
-    split = subject.split(batch)
-    inputs = dict(leaves((split.args, split.kwargs)))
-    names = [name.rpartition(".")[2] for name in inputs]
-    return any(name.startswith(("edge", "adj")) for name in names) or any(_joins_rows(name, inputs) for name in inputs)
-
-
-def _joins_rows(name: str, inputs: dict[str, Tensor]) -> bool:
-    """Whether an input names pairs of the rows of the others: (2, pairs) integers, or (rows, rows) weights."""
-    tensor = inputs[name]
-    rows = {other.shape[0] for key, other in inputs.items() if key != name and other.ndim > 1}
-    if tensor.layout is not torch.strided:
-        return True
-    if tensor.ndim != 2 or not rows or tensor.dtype is torch.bool:
-        return False
-    if tensor.is_floating_point():
-        return {*tensor.shape} == rows and bool((tensor >= 0).all())
-    return tensor.shape[0] == 2 and 2 not in rows
-
-
 def batch_sizes(batch: Batch) -> list[int]:
     """The numbers of examples the batch may have, the likeliest first; those after the first are as likely as it.
 
@@ -93,7 +73,37 @@ def batch_sizes(batch: Batch) -> list[int]:
         votes.update({size for size in tensor.shape[:2] if size > 1})
     best = max(votes.values(), default=1)
     sizes = [size for tensor in tensors(batch) for size in tensor.shape[:2] if votes[size] == best]
-    return list(dict.fromkeys(sizes))
+    beside_time = _size_beside_time(tensors(batch))
+    return [beside_time] if beside_time in sizes else list(dict.fromkeys(sizes))
+
+
+def _size_beside_time(every: list[Tensor]) -> int | None:
+    """The size of the other of the first two dimensions, where one of them is seen to be time."""
+    sequences = [tensor for tensor in every if tensor.ndim > 1 and tensor.layout is torch.strided]
+    evidence = [(one, _shifted_along(one, other)) for one, other in itertools.permutations(sequences, 2)]
+    evidence += [(tensor, _padded_along(tensor)) for tensor in sequences]
+    return next((tensor.shape[1 - time] for tensor, time in evidence if time is not None), None)
+
+
+def _shifted_along(one: Tensor, other: Tensor) -> int | None:
+    """The dimension along which `other` is `one` a step later, as the targets of a language model are."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return None
+    steps = [one.shape[dim] - 1 for dim in (0, 1)]
+    shifted = [
+        steps[dim] > 0 and torch.equal(one.narrow(dim, 1, steps[dim]), other.narrow(dim, 0, steps[dim]))
+        for dim in (0, 1)
+    ]
+    return shifted.index(True) if sum(shifted) == 1 else None
+
+
+def _padded_along(tensor: Tensor) -> int | None:
+    """The dimension along which token ids end in padding in some rows."""
+    if tensor.ndim != 2 or tensor.is_floating_point() or not (tensor == PADDING).any():
+        return None
+    kept = (tensor != PADDING).long()
+    ends = [bool((kept.diff(dim=dim) <= 0).all()) for dim in (0, 1)]
+    return ends.index(True) if sum(ends) == 1 else None
 
 
 def few_examples(subject: Subject, batch: Batch, size: int) -> Iterator[Examples]:
@@ -174,3 +184,35 @@ def _without(values: Tensor, unwanted: Tensor) -> Tensor:
     """The values without the unwanted ones, unless fewer than two would be left."""
     rest = values[~torch.isin(values, unwanted)]
     return rest if len(rest) > 1 else values
+
+
+# ------------------------------------------------------------------------------------------------- no examples
+
+
+def why_no_examples(split: Split, size: int) -> str | None:
+    """Why the rows of a batch are no examples that could be told apart; None if they are."""
+    inputs = dict(leaves((split.args, split.kwargs)))
+    names = [name.rpartition(".")[2] for name in inputs]
+    if any(name.startswith(("edge", "adj")) for name in names) or any(_joins_rows(name, inputs) for name in inputs):
+        return "the rows of the batch are the nodes of a graph, which are made to influence each other"
+    counted = [size in tensor.shape[:2] for tensor in tensors(split.targets) if tensor.ndim]
+    if any(map(_is_list_of_tensors, (*split.args, *split.kwargs.values()))) and not (counted and all(counted)):
+        return "the batch is a list of examples, so no dimension counts them"
+    return None
+
+
+def _joins_rows(name: str, inputs: dict[str, Tensor]) -> bool:
+    """Whether an input names pairs of the rows of the others: (2, pairs) integers, or (rows, rows) weights."""
+    tensor = inputs[name]
+    rows = {other.shape[0] for key, other in inputs.items() if key != name and other.ndim > 1}
+    if tensor.layout is not torch.strided:
+        return True
+    if tensor.ndim != 2 or not rows or tensor.dtype is torch.bool:
+        return False
+    if tensor.is_floating_point():
+        return {*tensor.shape} == rows and bool((tensor >= 0).all())
+    return tensor.shape[0] == 2 and 2 not in rows
+
+
+def _is_list_of_tensors(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and any(isinstance(part, Tensor) for _, part in children(value) or [])

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.errors import NotApplicableError
-from nndoctor.probe.examples import Call, Examples, batch_sizes, few_examples, is_graph
+from nndoctor.probe.examples import Call, Examples, batch_sizes, few_examples, why_no_examples
 from nndoctor.probe.influence import Influence, gradient_influence, influence, run, without_diagonal
 from nndoctor.probe.ownership import State, Step, culprit, trace
 from nndoctor.probe.recording import Recording, record
@@ -70,10 +70,8 @@ def choose_examples(subject: Subject, batch: Batch) -> tuple[Examples, list[Exam
     sizes = batch_sizes(batch)
     if not sizes:
         raise NotApplicableError("the batch holds fewer than two examples")
-    if is_graph(subject, batch):
-        raise NotApplicableError(
-            "the rows of the batch are the nodes of a graph, which are made to influence each other"
-        )
+    if reason := why_no_examples(subject.split(batch), sizes[0]):
+        raise NotApplicableError(reason)
     found = [_first_that_runs(subject, few_examples(subject, batch, size)) for size in sizes]
     if found[0] is None:
         raise NotApplicableError("the model could not be run on its own on examples of the batch")

@@ -6,6 +6,7 @@ import ast
 import itertools
 import linecache
 import math
+import re
 
 from nndoctor.findings import Location
 from nndoctor.probe.ownership import RESHAPES, State, Step
@@ -16,6 +17,7 @@ NORMALISING = frozenset({"softmax", "log_softmax", "softmin", "gumbel_softmax", 
 REDUCING = frozenset({"mean", "sum", "prod", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "median"})
 REDUCING |= {"max", "min", "amax", "amin", "logsumexp", "nanmean", "nansum"}
 ROWS = frozenset({"__getitem__", "index_select", "flip", "roll", "gather", "take", "take_along_dim", "sort", "argsort"})
+RANDOM = re.compile(r"rand|dropout|bernoulli|multinomial|^normal_?$|uniform")
 BATCH_NORM = frozenset({"batch_norm", "instance_norm"})
 
 # Orders of six dimensions; no reshape by hand has more.

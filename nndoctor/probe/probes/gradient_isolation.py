@@ -29,7 +29,7 @@ from nndoctor.probe.isolation import (
     refuse_ambiguous,
     try_read,
 )
-from nndoctor.probe.mixing import BATCH_NORM, advice, describe
+from nndoctor.probe.mixing import BATCH_NORM, RANDOM, advice, describe
 from nndoctor.probe.ownership import Step
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
@@ -75,8 +75,8 @@ def _finding(
     """The verdict on a setting in which examples mix, None where they do so by design."""
     blamed = locate(subject, examples, setting, reading)
     by_batch_norm = blamed is not None and blamed.operation.name in BATCH_NORM
-    if by_batch_norm and setting is TRAIN:
-        return None
+    if setting is TRAIN and blamed and (by_batch_norm or RANDOM.search(blamed.operation.name)):
+        return None  # by design, or an example changed how many random numbers were drawn before
     place = blamed.operation.location if blamed else None
     line = source_line(place.path, place.line) if place else subject.source_line
     row, others = first_touched(reading.influence)

@@ -24,6 +24,7 @@ SICK = {
     "dead_graph": "NDP08",
     "detached_features": "NDP08",
     "hidden_state_view": "NDP04",
+    "language_model_batch_first": "NDP04",
     "leak_behind_zeros": "NDP04",
     "lstm_batch_first": "NDP04",
     "mean_fifty": "NDP02",
