@@ -13,6 +13,7 @@ _AFTER_QUOTE = (
 )
 _STRING_BODY = "|".join(_AFTER_QUOTE.replace("Q", quote).replace("E", _ESCAPE) for quote in "\"'")
 NEWLINE = r"\r\n?|\n"
+_LONE_CR = re.compile(r"\r(?!\n)")
 
 # Group 1 is the quote of a string, and nothing for a comment. A pattern that starts with a set of characters leaps from
 # one of them to the next, which is three times as fast as an alternative for each; hence the lookbehinds.
@@ -22,6 +23,14 @@ TOKEN = re.compile(
     rf"|(?P<joined>\\(?:{NEWLINE}))|(?P<newline>{NEWLINE})",
     re.DOTALL,
 )
+
+
+def normal(text: str) -> str:
+    """Without what libcst cannot parse or does not keep: a byte order mark, lone CRs, lone surrogates."""
+    text = text.removeprefix("\ufeff")
+    if "\r" in text:
+        text = _LONE_CR.sub("\n", text)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def line_starts(text: str) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nndoctor.scan.lexing import statement_end
+from nndoctor.scan.lexing import normal, statement_end
 
 # Cell magics that run the cell as Python; any other means that the cell is another language, or a file to write.
 PYTHON_CELL_MAGICS = frozenset({"time", "timeit", "capture", "prun", "wandb"})
@@ -141,7 +141,7 @@ def _code(raw: Any) -> str | None:
         source = "".join(part for part in source if isinstance(part, str))
     if not isinstance(source, str):
         return None
-    return _dedent(re.sub(r"\r\n?", "\n", source).rstrip("\n") + "\n")
+    return _dedent(normal(source.replace("\r\n", "\n")).rstrip("\n") + "\n")
 
 
 def _dedent(text: str) -> str:

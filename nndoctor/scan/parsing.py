@@ -6,6 +6,8 @@ import ast
 import gc
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,24 +37,36 @@ def parse(text: str) -> cst.Module | SyntaxProblem:
             f"it nests more than {MAX_BRACKETS} brackets or chains more than {MAX_CHAIN} operators or branches; "
             "if a program wrote it, exclude it"
         )
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        return SyntaxProblem("it contains a NUL character, which Python refuses; remove it or exclude the file", line)
     import libcst
 
-    collecting = gc.isenabled()
-    gc.disable()  # the collector would walk again and again what is being built: a quarter of the time
     try:
-        return libcst.parse_module(text)
-    except libcst.ParserSyntaxError as error:
+        with collector_off():
+            return libcst.parse_module(text)
+    except (libcst.ParserSyntaxError, libcst.CSTValidationError) as error:
         return _problem(text, error)
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """The cyclic collector would walk what is being built again and again, for a quarter of the time and more."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
 
 
-def _problem(text: str, error: cst.ParserSyntaxError) -> SyntaxProblem:
+def _problem(text: str, error: cst.ParserSyntaxError | cst.CSTValidationError) -> SyntaxProblem:
     """CPython's own words where it refuses the text too: they name the mistake, and its place to the column."""
     python = _python_error(text)
     if python is None:
-        return SyntaxProblem(f"{error.message.partition(', expected')[0]}; correct it or exclude it", error.raw_line)
+        reason = getattr(error, "message", str(error)).partition(", expected")[0]
+        return SyntaxProblem(f"{reason}; correct it or exclude it", getattr(error, "raw_line", 1))
     line, column = python.lineno or 1, max(1, python.offset or 1)
     if _PYTHON_2.match(_line(text, line)):
         return SyntaxProblem("it is written for Python 2; convert it with 2to3 or exclude it", line, column)

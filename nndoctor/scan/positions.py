@@ -11,6 +11,7 @@ from libcst import BaseSuite
 from libcst._nodes.internal import CodegenState
 
 from nndoctor.scan.lexing import line_starts
+from nndoctor.scan.parsing import collector_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,8 @@ class Positions:
     def span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         """First line and column, last line and column, counted from 1, the last column exclusive.
 
-        Without the whitespace and parentheses around the node. Of a compound statement it is the header, colon
-        included: a reader is shown the `for`, not the hundred lines of its body. Raises KeyError for a node that is
+        Without the whitespace and parentheses around the node. Of a statement with a body it is the header,
+        colon included: a reader is shown the `for`, not the hundred lines below it. Raises KeyError for a node that is
         not in the tree.
         """
         while id(node) not in self._recorder.spans:
@@ -51,7 +52,7 @@ class Positions:
         statement = next(self._ahead, None)
         if statement is None:
             raise KeyError(f"{type(node).__name__} is not a node of this tree")
-        with _deep_recursion():
+        with collector_off(), _deep_recursion():
             statement._codegen(self._recorder)
 
     def _place(self, offset: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndoctor.findings import Failure, Location
-from nndoctor.scan.lexing import NEWLINE
+from nndoctor.scan.lexing import NEWLINE, normal
 from nndoctor.scan.notebook import CellMap, blank, read_cells
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ NEIGHBOURS = (
 
 # PEP 263: in a comment on one of the first two lines.
 _CODING = re.compile(rb"\A(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")
-_LONE_CR = re.compile(r"\r(?!\n)")
 
 
 def mentions_torch(data: bytes) -> bool:
@@ -156,7 +155,7 @@ class SourceFile:
 
 
 def _source(path: Path, display: str, text: str) -> SourceFile:
-    text = _normal(text)
+    text = normal(text)
     if path.suffix != ".ipynb":
         return SourceFile(path, display, text)
     try:
@@ -193,11 +192,3 @@ def _decode(data: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnicodeError(f"byte 0x{data[error.start]:02x} on line {line} is not {encoding}") from None
-
-
-def _normal(text: str) -> str:
-    """Without what libcst cannot parse or does not keep: a byte order mark, lone CRs, lone surrogates."""
-    text = text.removeprefix("\ufeff")
-    if "\r" in text:
-        text = _LONE_CR.sub("\n", text)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
