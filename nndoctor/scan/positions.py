@@ -36,24 +36,25 @@ class Positions:
     def span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         """First line and column, last line and column, counted from 1, the last column exclusive.
 
-        Without the whitespace and parentheses around the node. Of a statement with a body it is the header,
-        colon included: a reader is shown the `for`, not the hundred lines below it. Raises KeyError for a node that is
-        not in the tree.
+        Without the whitespace and parentheses around the node. Of a statement with a body it is the header, colon
+        included: a reader is shown the `for`, not the hundred lines below it. Raises KeyError for a node that is not in
+        the tree.
         """
-        while id(node) not in self._recorder.spans:
-            self._advance(node)
+        if id(node) not in self._recorder.spans:
+            self._advance_to(node)
         start, end = self._recorder.spans[id(node)]
         suite = getattr(node, "body", None)
         if isinstance(suite, BaseSuite):
             end = self._recorder.starts[id(suite)]
         return (*self._place(start), *self._place(end))
 
-    def _advance(self, node: cst.CSTNode) -> None:
-        statement = next(self._ahead, None)
-        if statement is None:
-            raise KeyError(f"{type(node).__name__} is not a node of this tree")
+    def _advance_to(self, node: cst.CSTNode) -> None:
         with collector_off(), _deep_recursion():
-            statement._codegen(self._recorder)
+            for statement in self._ahead:
+                statement._codegen(self._recorder)
+                if id(node) in self._recorder.spans:
+                    return
+        raise KeyError(f"{type(node).__name__} is not a node of this tree")
 
     def _place(self, offset: int) -> tuple[int, int]:
         offset = min(offset, self._length)
