@@ -17,6 +17,7 @@ from nndoctor.probe.outputs import are_logarithms, are_probabilities, lies_in_un
 from nndoctor.probe.subject import Split, Task, TaskKind
 
 SMALLEST_PROBABILITY = 1e-12  # keeps the logarithm of a probability finite
+WITH_LOGITS = "binary cross-entropy with logits"
 IGNORED = -100  # torch's own ignore_index
 Find = Callable[[Split], Tensor]
 """Finds the target of a criterion in a split batch."""
@@ -69,7 +70,7 @@ def is_integer(tensor: Tensor) -> bool:
 def _against_target(output: Tensor, target: Tensor, split: Split, find: Find) -> Iterator[Criterion]:
     class_dim = class_dimension(output, target)
     if class_dim is not None and _holds_indices(target, output.shape[class_dim]):
-        yield _cross_entropy(output, class_dim, split, find)
+        yield from _cross_entropies(output, class_dim, split, find)
     if class_dim == -1 and output.ndim == 3 and is_integer(target):
         yield _next_token(output, find)
     if target.shape == output.shape and _rows_are_distributions(target):
@@ -113,15 +114,14 @@ def _rows_are_distributions(target: Tensor) -> bool:
     return target.is_floating_point() and target.ndim == 2 and target.shape[1] > 1 and are_probabilities(target, -1)
 
 
-def _cross_entropy(output: Tensor, class_dim: int, split: Split, find: Find) -> Criterion:
-    classes = output.shape[class_dim]
+def _cross_entropies(output: Tensor, class_dim: int, split: Split, find: Find) -> Iterator[Criterion]:
     kind = TaskKind.LANGUAGE_MODEL if _predicts_tokens(output, class_dim, split) else TaskKind.CLASSIFICATION
-    task = Task(kind, classes, class_dim)
+    task = Task(kind, output.shape[class_dim], class_dim)
     if are_probabilities(output, class_dim):
         name = "negative log-likelihood of the model's probabilities"
-        return Criterion(name, task, partial(cross_entropy, class_dim=class_dim, probabilities=True), find)
+        yield Criterion(name, task, partial(cross_entropy, class_dim=class_dim, probabilities=True), find)
     name = "negative log-likelihood" if are_logarithms(output, class_dim) else "cross-entropy"
-    return Criterion(name, task, partial(cross_entropy, class_dim=class_dim), find)
+    yield Criterion(name, task, partial(cross_entropy, class_dim=class_dim), find)
 
 
 def _predicts_tokens(output: Tensor, class_dim: int, split: Split) -> bool:
@@ -160,7 +160,7 @@ def _elementwise(output: Tensor, target: Tensor, find: Find) -> Iterator[Criteri
         task = Task(TaskKind.MULTI_LABEL, units) if binary else Task(TaskKind.REGRESSION)
         if lies_in_unit_interval(output):
             yield Criterion("binary cross-entropy", task, _alike(F.binary_cross_entropy), find)
-        yield Criterion("binary cross-entropy with logits", task, _alike(F.binary_cross_entropy_with_logits), find)
+        yield Criterion(WITH_LOGITS, task, _alike(F.binary_cross_entropy_with_logits), find)
     regression = Task(TaskKind.REGRESSION)
     yield Criterion("mean squared error", regression, _alike(F.mse_loss), find)
     yield Criterion("mean absolute error", regression, _alike(F.l1_loss), find)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nndoctor.probe.batch import Batch, clone, take, tensors, versions
+from nndoctor.probe.batch_axis import batch_sizes
 from nndoctor.probe.errors import NotApplicableError
-from nndoctor.probe.examples import batch_sizes
 from nndoctor.probe.subject import Subject
 
 # The loss is read back this often: reading at each step would make a GPU wait.

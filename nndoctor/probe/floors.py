@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nndoctor.probe.batch import tensors
-from nndoctor.probe.ranges import FREE, OutputRange
+from nndoctor.probe.ranges import FREE, SOFTMAX, OutputRange
 from nndoctor.probe.subject import Split
 
 ITERATIONS = 100  # of L-BFGS; the loss of separable examples falls to 1e-4 within 20
 # A loss this far below zero has no floor.
 BOTTOMLESS = -1e4
+
+# A loss of logits is at least zero; one that falls below takes the outputs for probabilities.
+BELOW_ZERO = -1e-3
 
 LossOfOutputs = Callable[[Tensor, Split], Tensor]
 
@@ -29,7 +33,8 @@ def lowest_loss(
     shape = list(output.shape)
     if groups is not None:
         shape[0] = int(groups.max()) + 1
-    free = nn.Parameter(torch.zeros(shape, device=output.device))
+    is_free = confined is FREE and groups is None
+    free = nn.Parameter(output.detach().clone() if is_free else torch.zeros(shape, device=output.device))
     optimizer = torch.optim.LBFGS([free], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
     seen: list[float] = []
 
@@ -50,6 +55,35 @@ def lowest_loss(
         return None
     finite = [loss for loss in seen if math.isfinite(loss)]
     return min(finite) if finite and min(finite) > BOTTOMLESS else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """How low the loss can fall; None where it is no known function of the outputs."""
+
+    lowest: float | None
+    of_range: float | None = None  # where the outputs' range does not suit the loss: the higher floor that it causes
+
+
+def find_floors(criterion: LossOfOutputs, output: Tensor, split: Split, confined: OutputRange) -> Floors:
+    """The floor of free outputs; that of confined ones where the loss is made for them."""
+    free = lowest_loss(criterion, output, split)
+    if confined is FREE:
+        return Floors(free)
+    bound = lowest_loss(criterion, output, split, confined)
+    if bound is None:
+        return Floors(free)
+    takes_logits = free is not None and free >= BELOW_ZERO
+    if not takes_logits or (confined.name == SOFTMAX and not ignores_shifts(criterion, output, split)):
+        return Floors(bound)
+    return Floors(free, bound)
+
+
+def ignores_shifts(criterion: LossOfOutputs, output: Tensor, split: Split) -> bool:
+    """Whether the loss normalises the outputs itself: adding a constant to all of them leaves it as it is."""
+    with torch.no_grad():
+        as_they_are, shifted = criterion(output, split), criterion(output + 1, split)
+    return bool(torch.isclose(as_they_are, shifted, rtol=1e-3))
 
 
 def input_groups(split: Split, examples: int) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from nndoctor.probe.batch import Batch, clone
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
-from nndoctor.probe.floors import lowest_loss
+from nndoctor.probe.floors import Floors, find_floors
 from nndoctor.probe.ranges import FREE, OutputRange, output_range
 from nndoctor.probe.references import References, measure_references
 from nndoctor.probe.subject import Split, Subject
@@ -42,9 +43,14 @@ class Start:
     split: Split
     output: Tensor | None  # the main output, None where the model returns none
     references: References
-    floor: float | None  # of free outputs; None where the loss is no known function of the outputs
+    floors: Floors
     confined: OutputRange
     learnable: bool  # the loss has a graph and the model has trainable parameters
+
+    @property
+    def floor(self) -> float | None:
+        """How low the loss can fall, None where that is not known."""
+        return self.floors.lowest
 
     @property
     def reference(self) -> float:
@@ -73,6 +79,7 @@ class Fit:
     curve: Curve
     output: Tensor | None  # the main output after the last step
     idle: tuple[str, ...]  # trainable parameters whose last gradient was None or zero
+    cut: bool  # no parameter had a gradient, not even zero
     trainable: int
 
 
@@ -99,12 +106,12 @@ class Attempt:
         return is_falling(self.start, self.best.curve)
 
 
-def memorise(subject: Subject, start: Start, effort: Effort) -> Attempt:
+def memorise(subject: Subject, start: Start, effort: Effort, rates: Sequence[float] = RATES) -> Attempt:
     """Fit the examples from the original weights at one rate after the other, until one fit succeeds."""
     deadline = time.monotonic() + TIME_SHARE * effort.seconds
     fits: list[Fit] = []
     with subject.sandbox() as rewind:
-        for rate in RATES:
+        for rate in rates:
             rewind()
             fits.append(fit(subject, start, rate, effort.steps, deadline))
             sound = not start.is_measurable and fits[-1].curve.broken_at is None  # nothing more to be learned from it
@@ -124,11 +131,11 @@ def starting_point(subject: Subject, count: int) -> Start:
     split = subject.split(batch)
     confined = output_range(output, subject.task.class_dim) if output is not None else FREE
     output = output.detach() if output is not None else None
-    floor = None
+    floors = Floors(None)
     if criterion is not None and output is not None and output.numel() <= LARGEST_OUTPUT:
-        floor = lowest_loss(criterion, output, split)
+        floors = find_floors(criterion, output, split, confined)
     learnable = loss.requires_grad and any(parameter.requires_grad for parameter in subject.model.parameters())
-    return Start(batch, examples, split, output, references, floor, confined, learnable)
+    return Start(batch, examples, split, output, references, floors, confined, learnable)
 
 
 def answer(subject: Subject, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -162,7 +169,8 @@ def fit(subject: Subject, start: Start, rate: float, steps: int, deadline: float
     idle = tuple(name for name, parameter in _trainable(subject) if _is_idle(parameter))
     with torch.no_grad():
         output = answer(subject, start.batch)[1]
-    return Fit(curve, output, idle, len(_trainable(subject)))
+    cut = all(parameter.grad is None for _, parameter in _trainable(subject))
+    return Fit(curve, output, idle, cut, len(_trainable(subject)))
 
 
 def is_falling(start: Start, curve: Curve) -> bool:

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from nndoctor.findings import Confidence, Location
 from nndoctor.probe.batch import clone, tensors
-from nndoctor.probe.criteria import squeezed
+from nndoctor.probe.criteria import WITH_LOGITS, Criterion, known_criteria, squeezed
+from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.fitting import adam, calm
 from nndoctor.probe.floors import input_groups, lowest_loss
-from nndoctor.probe.memorising import LEARNED, RATES, Attempt, Start
+from nndoctor.probe.memorising import LEARNED, Attempt, Start
 from nndoctor.probe.operations import first_bad_operation, line_of_outputs
+from nndoctor.probe.ranges import SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS
-from nndoctor.probe.subject import Subject, TaskKind
+from nndoctor.probe.subject import Split, Subject, TaskKind
 
 # Figures that agree to this share are the same figure, reached in a finite number of steps.
 SAME = 0.05
@@ -47,7 +49,7 @@ def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
     """What is wrong before any step: no graph, shapes that broadcast, a loss that rewards wrong answers."""
     if not start.learnable:
         return _no_graph(subject)
-    return _broadcast(subject, start) or _wrong_sign(subject, start)
+    return _broadcast(subject, start) or _normalised_twice(subject, start) or _wrong_sign(subject, start)
 
 
 def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
@@ -57,7 +59,7 @@ def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     return _confined(subject, attempt) or _equal_inputs(subject, attempt)
 
 
-def diagnose_fit(subject: Subject, attempt: Attempt) -> Diagnosis:
+def diagnose_fit(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     """What the fit itself shows: NaN, no gradient, outputs without inputs; the least certain last."""
     return _broken(subject, attempt) or _no_gradient(subject, attempt) or _inputs_ignored(attempt) or _stuck(attempt)
 
@@ -118,6 +120,43 @@ def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean()
 
 
+def _normalised_twice(subject: Subject, start: Start) -> Diagnosis | None:
+    """A softmax or sigmoid inside the user's loss or step, in front of a loss that applies it itself."""
+    output = start.output
+    if output is None or start.confined.name:
+        return None
+    measured = torch.tensor(start.references.initial)
+    for known in _known_criteria(output, start.split):
+        link, name = _normaliser(known)
+        if link is None:
+            continue
+        once, twice = known(output, start.split).cpu(), known(link(output), start.split).cpu()
+        if torch.isclose(twice, measured, rtol=1e-5) and not torch.isclose(once, measured, rtol=1e-4):
+            return _at_loss(
+                subject,
+                f"{name} twice",
+                f"the loss is the {known.name} of the outputs' {name}: the {name} is applied twice",
+                f"Give the loss the outputs as they are; it applies the {name} itself.",
+            )
+    return None
+
+
+def _known_criteria(output: Tensor, split: Split) -> list[Criterion]:
+    try:
+        return list(known_criteria(output, split))
+    except SubjectError:
+        return []
+
+
+def _normaliser(known: Criterion) -> tuple[Callable[[Tensor], Tensor] | None, str]:
+    """What the known loss applies to its input."""
+    if known.task.kind in CLASS_TASKS:
+        return (lambda output: output.softmax(known.task.class_dim)), "softmax"
+    if known.name == WITH_LOGITS:
+        return torch.sigmoid, "sigmoid"
+    return None, ""
+
+
 def _wrong_sign(subject: Subject, start: Start) -> Diagnosis | None:
     """The loss has no floor and its negative has one, as only the negative of a loss does."""
     criterion = _criterion(subject)
@@ -136,23 +175,19 @@ def _wrong_sign(subject: Subject, start: Start) -> Diagnosis | None:
 
 
 def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
-    """A softmax, sigmoid, tanh or ReLU on the outputs, for which this loss has a floor of its own: it is computed."""
-    start, criterion = attempt.start, _criterion(subject)
-    if criterion is None or start.output is None or not start.confined.name:
-        return None
-    floor = lowest_loss(criterion, start.output, start.split, start.confined)
+    """A softmax, sigmoid, tanh or ReLU on the outputs that gives this loss a floor of its own."""
+    start, floor = attempt.start, attempt.start.floors.of_range
     if floor is None or not _explains(floor, attempt):
         return None
     name = start.confined.name
-    twice = name == "softmax" and _ignores_shifts(subject, start)
-    formula = _softmax_twice_formula(subject, floor) if twice else ""
+    twice = name == SOFTMAX  # only counted where the loss applies one too
     with subject.sandbox():
         calm(subject.model)
         place, line = line_of_outputs(subject, clone(start.batch))
     return Diagnosis(
         "softmax twice" if twice else f"{name} on the outputs",
-        f"the outputs come from a {name}, and with them this loss cannot fall below {floor:.4g}{formula}"
-        + ("; the loss applies a softmax of its own" if twice else ""),
+        f"the outputs come from a {name}, and with them this loss cannot fall below {floor:.4g}"
+        + (f"{_softmax_twice_formula(subject, floor)}; the loss applies a softmax of its own" if twice else ""),
         f"Return the values from before the {name}; apply it where you predict.",
         Confidence.CERTAIN,
         place,
@@ -164,15 +199,6 @@ def _explains(floor: float, attempt: Attempt) -> bool:
     """Whether the floor is well above that of free outputs, and no fit went below it."""
     reached = attempt.best.curve.best
     return attempt.start.gap(floor) > LEARNED and (not math.isfinite(reached) or reached > floor * (1 - SAME))
-
-
-def _ignores_shifts(subject: Subject, start: Start) -> bool:
-    """Whether adding a constant to all outputs leaves the loss as it is: it normalises them itself."""
-    criterion = _criterion(subject)
-    assert criterion is not None and start.output is not None, "checked by the caller"
-    return bool(
-        torch.isclose(criterion(start.output, start.split), criterion(start.output + 1, start.split), rtol=1e-3)
-    )
 
 
 def _softmax_twice_formula(subject: Subject, floor: float) -> str:
@@ -223,7 +249,16 @@ def _broken(subject: Subject, attempt: Attempt) -> Diagnosis | None:
 
 
 def _no_gradient(subject: Subject, attempt: Attempt) -> Diagnosis | None:
-    return _no_graph(subject) if len(attempt.best.idle) == attempt.best.trainable else None
+    if attempt.best.cut:
+        return _no_graph(subject)
+    if len(attempt.best.idle) < attempt.best.trainable:
+        return None
+    return Diagnosis(
+        "zero gradient",
+        f"the gradient of all {attempt.best.trainable} trainable parameters is exactly zero",
+        "Look for weights that all start at zero, units that are all dead or saturated, a loss that is clipped.",
+        Confidence.CERTAIN,
+    )
 
 
 def _no_graph(subject: Subject) -> Diagnosis:
@@ -253,8 +288,8 @@ def _inputs_ignored(attempt: Attempt) -> Diagnosis | None:
     )
 
 
-def _stuck(attempt: Attempt) -> Diagnosis:
-    """The height of the plateau says what is learned: the last bias, nothing, or less than the inputs allow."""
+def _stuck(attempt: Attempt) -> Diagnosis | None:
+    """The height of the plateau says what is learned: the last bias, or nothing; None where it is something."""
     known, reached = attempt.start.references, attempt.best.curve.best
     if _near(reached, known.prior, attempt):
         return Diagnosis(
@@ -268,12 +303,7 @@ def _stuck(attempt: Attempt) -> Diagnosis:
             f"this is the loss of zero outputs, {known.zero:.4g}; nothing is learned{_cut(attempt)}",
             "Look for a cut graph, dead units or weights that all start the same.",
         )
-    return Diagnosis(
-        "unknown",
-        f"no rate from {min(RATES):g} to {max(RATES):g} brings it to its floor{_cut(attempt)}",
-        "Simplify until it succeeds: one layer, the plainest loss; then put the parts back one by one.",
-        Confidence.POSSIBLE,
-    )
+    return None
 
 
 def _cut(attempt: Attempt) -> str:

@@ -19,6 +19,7 @@ class OutputRange:
     link: Callable[[Tensor], Tensor]
 
 
+SOFTMAX = "softmax"
 FREE = OutputRange("", lambda free: free)
 
 
@@ -27,7 +28,7 @@ def output_range(output: Tensor, class_dim: int = -1) -> OutputRange:
     operation = last_operation(output)
     if output.ndim > 1 and output.shape[class_dim] > 1:
         if are_probabilities(output, class_dim):
-            return OutputRange("softmax", lambda free: free.softmax(class_dim))
+            return OutputRange(SOFTMAX, lambda free: free.softmax(class_dim))
         if are_logarithms(output, class_dim):
             return OutputRange("log-softmax", lambda free: free.log_softmax(class_dim))
     if operation.startswith("Sigmoid"):

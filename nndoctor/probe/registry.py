@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -51,7 +52,8 @@ def load_probes() -> dict[str, Probe]:
 def examine(code: str, subject: Subject, effort: Effort) -> tuple[ProbeResult, tuple[Finding, ...]]:
     """Run one probe in its sandbox; what the probe raises is raised here, after the subject is restored."""
     started = time.perf_counter()
-    with subject.sandbox():
+    with subject.sandbox(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user's warnings are no business of the report
         try:
             outcome = load_probes()[code](subject, effort)
             status = "finding" if outcome.findings else "ok"

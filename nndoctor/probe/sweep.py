@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch.optim import Optimizer
@@ -23,6 +25,7 @@ FALL_BEGINS = 0.1
 SMOOTHED_DECADES = 0.5
 # A loss that rises by its own size, and this many times as far as it had fallen before, has diverged.
 DIVERGED = 3.0
+BOTTOMLESS = 10.0  # times its own start is more than a loss with a floor at zero can fall
 # Where the loss stays low for decades (small nets with Adam), the first rate this near to the minimum counts as it.
 NEAR_MINIMUM = 0.05
 
@@ -61,9 +64,9 @@ class Sweep:
         return self._first_below(1 - NEAR_MINIMUM) / BELOW_ARGMIN
 
     @property
-    def is_open(self) -> bool:
-        """Whether the loss still falls at the highest rates, as a loss without a floor does."""
-        return self._first_below(1 - NEAR_MINIMUM) * BELOW_ARGMIN > HIGHEST
+    def is_bottomless(self) -> bool:
+        """Whether the loss fell far below zero, where the rate that falls furthest is not the best."""
+        return self.fall > BOTTOMLESS * abs(self.start)
 
     def _first_below(self, share: float) -> float:
         """The first rate with that share of the whole fall behind it."""
@@ -103,12 +106,34 @@ def without_batches(losses: Sequence[float], count: int) -> list[float]:
     return [loss - first[step % count] + mean for step, loss in enumerate(losses)]
 
 
-def constant_rate(subject: Subject, rate: float, steps: int, deadline: float) -> list[float]:
-    """The losses of a few steps at one rate from the original weights; keep it in a sandbox."""
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A few steps at one rate: the losses, and how far the first step moved the weights."""
+
+    losses: tuple[float, ...]
+    first_update: float  # median over the matrices of the norm of the update by the norm of the weights
+
+    @property
+    def end(self) -> float:
+        """The mean loss of the last third, infinite if training blew up."""
+        last = self.losses[-max(len(self.losses) // 3, 1) :]
+        return statistics.fmean(last) if all(map(math.isfinite, last)) else math.inf
+
+
+def constant_rate(subject: Subject, rate: float, steps: int, deadline: float) -> Trial:
+    """Some steps at one rate from the original weights; keep it in a sandbox."""
     subject.model.train()
     optimizer = user_optimizer(subject)
     rate_setter(optimizer)(rate)
-    return descend(subject, subject.batches.cycle(steps), optimizer, deadline=deadline)
+    matrices = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.ndim > 1]
+    before = [matrix.detach().clone() for matrix in matrices]
+    batches = subject.batches.cycle(steps)
+    losses = descend(subject, islice(batches, 1), optimizer)
+    sizes = [float(old.norm()) for old in before]
+    moves = [float((new.detach() - old).norm()) for new, old in zip(matrices, before, strict=True)]
+    updates = [move / size for move, size in zip(moves, sizes, strict=True) if size]  # zeros may move as they like
+    losses += descend(subject, batches, optimizer, deadline=deadline)
+    return Trial(tuple(losses), statistics.median(updates) if updates else 0.0)
 
 
 def user_optimizer(subject: Subject) -> Optimizer:

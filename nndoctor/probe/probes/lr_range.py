@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from dataclasses import dataclass
 
@@ -13,7 +11,7 @@ from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.optimizers import learning_rate
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
-from nndoctor.probe.sweep import Sweep, constant_rate, sweep
+from nndoctor.probe.sweep import Sweep, Trial, constant_rate, sweep
 
 # Good rates span a decade and a half around the suggestion; a rate this many times away is worth a trial.
 FAR = 30.0
@@ -23,17 +21,19 @@ TRIAL_STEPS = 30
 TOO_SLOW = 1e-3
 # A fall smaller than this share of the initial loss is noise between batches, and no rate is better than another.
 NO_FALL = 0.02
+# The first step moves healthy weights by 0 to 0.15 times their norm; at a rate 1000 times too high, by 13 times.
+LARGE_UPDATE = 1.0
 TIME_SHARE = 0.6  # of the probe's deadline; a slow model gets fewer steps
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with the user's rate, with the losses of the trial."""
+    """What is wrong with the user's rate, and the trials that show it."""
 
     word: str  # "high" or "low"
-    start: float
-    end: float
-    end_suggested: float
+    still: Trial  # at rate 0, on the same batches and random numbers
+    yours: Trial
+    suggested: Trial
 
 
 @probe("NDP06")
@@ -76,22 +76,17 @@ def _try_out(subject: Subject, swept: Sweep, rate: float, deadline: float) -> Ve
 
     Compared with a run at rate 0 on the same batches and random numbers, so that a small fall is not lost in noise.
     """
-    ends = []
+    trials = []
     for each in (0.0, rate, swept.suggestion):
         with subject.sandbox():
-            ends.append(_end(constant_rate(subject, each, TRIAL_STEPS, deadline)))
-    start, end, end_suggested = ends
-    if rate > swept.suggestion and not end < start:
-        return Verdict("high", *ends)
-    if rate < swept.suggestion and not swept.is_open and start - end < TOO_SLOW * (start - end_suggested):
-        return Verdict("low", *ends)
+            trials.append(constant_rate(subject, each, TRIAL_STEPS, deadline))
+    still, yours, suggested = trials
+    if rate > swept.suggestion and (not yours.end < still.end or yours.first_update > LARGE_UPDATE):
+        return Verdict("high", *trials)
+    slow = still.end - yours.end < TOO_SLOW * (still.end - suggested.end)
+    if rate < swept.suggestion and slow and not swept.is_bottomless:
+        return Verdict("low", *trials)
     return None
-
-
-def _end(losses: list[float]) -> float:
-    """The mean loss of the last third, infinite if training blew up."""
-    last = losses[-max(len(losses) // 3, 1) :]
-    return statistics.fmean(last) if all(map(math.isfinite, last)) else math.inf
 
 
 def _figures(swept: Sweep, rate: float | None, name: str) -> dict[str, Figure]:
@@ -123,23 +118,30 @@ def _series(swept: Sweep, rate: float | None) -> Series:
 
 
 def _finding(subject: Subject, swept: Sweep, rate: float, verdict: Verdict, measurements: dict[str, Figure]) -> Finding:
-    factor = max(rate / swept.suggestion, swept.suggestion / max(rate, 1e-30))
     suggested = _short(swept.suggestion)
     recipe = subject.optimizer
     place = recipe if recipe and recipe.location else subject
     return finding(
         "NDP06",
-        f"the learning rate {_short(rate)} is {factor:.0f} times too {verdict.word}: {TRIAL_STEPS} steps bring the "
-        f"loss from {verdict.start:.4g} to {verdict.end:.4g}, with {suggested} to {verdict.end_suggested:.4g}",
+        f"the learning rate {_short(rate)} is {_factor(rate, swept.suggestion)} times too {verdict.word}: "
+        f"{TRIAL_STEPS} steps bring the loss from {verdict.still.end:.4g} to {verdict.yours.end:.4g}, with {suggested} "
+        f"to {verdict.suggested.end:.4g}; the first moves weights {verdict.yours.first_update:.2g} times their norm",
         treatment=f"Use {suggested}; the loss falls at rates from {_short(swept.lowest)} to {_short(swept.highest)}.",
         location=place.location,
         source_line=place.source_line,
         measurements={
             **measurements,
-            "loss after the trial": verdict.end,
-            "loss after the trial at the suggested rate": verdict.end_suggested,
+            "loss after the trial": verdict.yours.end,
+            "loss after the trial at the suggested rate": verdict.suggested.end,
+            "first update by weights": verdict.yours.first_update,
         },
     )
+
+
+def _factor(rate: float, suggestion: float) -> str:
+    if not rate:
+        return "infinitely many"
+    return f"{max(rate / suggestion, suggestion / rate):.0f}"
 
 
 def _short(rate: float) -> str:

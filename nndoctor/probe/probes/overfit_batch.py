@@ -17,6 +17,7 @@ from nndoctor.probe.subject import Subject
 
 EXAMPLES = 8
 FEWEST_EXAMPLES = 2  # what even a linear model of one input can learn by heart
+HIGHER_RATES = (1e-2, 1e-1, 1e-3)  # a linear model may have to move far between two points
 MANY_PREDICTIONS = 512  # sequences and pictures have many predictions an example, and take many steps to learn
 SHOWN = 8  # predictions beside labels
 
@@ -35,11 +36,11 @@ def overfit_batch(subject: Subject, effort: Effort) -> Outcome:
     if diagnosis or attempt.learned:
         return _outcome(subject, start, attempt, diagnosis)
     diagnosis = diagnose_floor(subject, attempt) or diagnose_fit(subject, attempt)
-    if diagnosis.is_certain:
+    if diagnosis is None or diagnosis.is_certain:
         return _outcome(subject, start, attempt, diagnosis)
     if attempt.unfinished or not start.is_measurable:
         return _outcome(subject, start, attempt, None)
-    fewer = memorise(subject, starting_point(subject, FEWEST_EXAMPLES), effort)
+    fewer = memorise(subject, starting_point(subject, FEWEST_EXAMPLES), effort, HIGHER_RATES)
     return _outcome(subject, start, attempt, None if fewer.learned or fewer.unfinished else diagnosis, fewer)
 
 

@@ -1,0 +1,144 @@
+"""What parent and child of a check-up tell each other: one JSON document a line, without torch on either side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, ProbeResult, Series, Severity
+from nndoctor.requests import ProbeRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """To the child: what to examine; `codes` are the probes to run, None for all that the request selects."""
+
+    request: ProbeRequest
+    codes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """From the child: what the set-up does next, so that the parent knows what hangs."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The subject is built; these probes follow."""
+
+    codes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The subject cannot be built; one sentence for the user."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A probe begins."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A probe came to its end."""
+
+    result: ProbeResult
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A probe raised; the child goes on with the next."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Every probe was run."""
+
+
+Message = Stage | Ready | Refused | Started | Measured | Failed | Done
+
+
+def encode(message: Message) -> str:
+    """One line; NaN and infinity are written as Python's json reads them."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)})
+
+
+def decode(line: str | bytes) -> Message:
+    """The message of a line."""
+    content: dict[str, Any] = json.loads(line)
+    match content.pop("kind"):
+        case "Stage":
+            return Stage(**content)
+        case "Ready":
+            return Ready(tuple(content["codes"]), tuple(content["notes"]))
+        case "Refused":
+            return Refused(**content)
+        case "Started":
+            return Started(**content)
+        case "Measured":
+            return Measured(_result(content["result"]), tuple(map(_finding, content["findings"])))
+        case "Failed":
+            return Failed(_failure(content["failure"]))
+    return Done()
+
+
+def encode_order(order: Order) -> str:
+    """The order as JSON."""
+    request = asdict(replace(order.request, arguments=dict(order.request.arguments)))
+    request |= {"root": str(order.request.root), "ignore": sorted(order.request.ignore)}
+    request["select"] = None if order.request.select is None else sorted(order.request.select)
+    return json.dumps({"request": request, "codes": order.codes})
+
+
+def decode_order(text: str) -> Order:
+    """The order of a JSON text."""
+    content = json.loads(text)
+    request: dict[str, Any] = content["request"]
+    request |= {"root": Path(request["root"]), "ignore": frozenset(request["ignore"])}
+    request["select"] = None if request["select"] is None else frozenset(request["select"])
+    return Order(ProbeRequest(**request), None if content["codes"] is None else tuple(content["codes"]))
+
+
+def _location(plain: Mapping[str, Any] | None) -> Location | None:
+    return Location(**plain) if plain else None
+
+
+def _evidence(plain: Mapping[str, Any]) -> Evidence:
+    return Evidence(**{**plain, "location": _location(plain["location"])})
+
+
+def _finding(plain: Mapping[str, Any]) -> Finding:
+    rebuilt = {
+        "severity": Severity(plain["severity"]),
+        "confidence": Confidence(plain["confidence"]),
+        "location": _location(plain["location"]),
+        "evidence": tuple(map(_evidence, plain["evidence"])),
+    }
+    return Finding(**{**plain, **rebuilt})
+
+
+def _failure(plain: Mapping[str, Any]) -> Failure:
+    return Failure(**{**plain, "location": _location(plain["location"])})
+
+
+def _series(plain: Mapping[str, Any]) -> Series:
+    values = tuple(tuple(row) if isinstance(row, list) else row for row in plain["values"])
+    return Series(**{**plain, "values": values, "x": None if plain["x"] is None else tuple(plain["x"])})
+
+
+def _result(plain: Mapping[str, Any]) -> ProbeResult:
+    return ProbeResult(**{**plain, "series": {name: _series(series) for name, series in plain["series"].items()}})

@@ -1,0 +1,133 @@
+"""The child process: imports the user's code, builds the subject, runs one probe after the other.
+
+Started as `python -m nndoctor.probe.worker MESSAGES LIFELINE`, two file descriptors: results are written to the first,
+and the second ends when the parent does. The order comes on stdin; stdout and stderr belong to the user's code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from nndoctor.errors import UserError
+from nndoctor.findings import Failure
+from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.messages import (
+    Done,
+    Failed,
+    Measured,
+    Message,
+    Order,
+    Ready,
+    Refused,
+    Stage,
+    Started,
+    decode_order,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from nndoctor.probe.effort import Effort
+    from nndoctor.probe.subject import Subject
+
+Send = Callable[[Message], None]
+
+
+def main() -> None:
+    """Serve one order."""
+    messages, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    for descriptor in (messages, lifeline):
+        os.set_inheritable(descriptor, False)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    order = decode_order(sys.stdin.read())
+    _close_stdin()
+
+    def send(message: Message) -> None:
+        line = encode(message).encode() + b"\n"
+        while line:
+            line = line[os.write(messages, line) :]
+
+    serve(order, send)
+    os._exit(0)  # threads and exit handlers of the user's code have nothing more to do here
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """End the whole process group, with all workers of all loaders, once the parent has closed its end."""
+    while os.read(lifeline, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def _close_stdin() -> None:
+    """The user's `input()` shall fail rather than wait."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def serve(order: Order, send: Send) -> None:
+    """Build the subject and run the probes, telling `send` of each."""
+    send(Stage("importing torch"))
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        send(Refused('probing needs PyTorch, which is not installed here: pip install "nndoctor[probe]"'))
+        return
+    from nndoctor.probe.build import build_subject
+    from nndoctor.probe.effort import EFFORTS
+    from nndoctor.probe.registry import load_probes
+
+    effort = EFFORTS[order.request.effort]
+    try:
+        subject = build_subject(order.request, effort, lambda text: send(Stage(text)))
+    except UserError as error:
+        send(Refused(str(error)))
+        return
+    except Exception as error:
+        send(Refused(f"the model and the data could not be set up{_where(error)}: {describe_error(error)}"))
+        return
+    codes = order.codes if order.codes is not None else selected(order, load_probes())
+    send(Ready(tuple(codes), subject.notes))
+    for code in codes:
+        send(Started(code))
+        send(run(code, subject, effort))
+    send(Done())
+
+
+def selected(order: Order, available: Iterable[str]) -> list[str]:
+    """The codes of the available probes that the request asks for."""
+    select, ignore = order.request.select, order.request.ignore
+    return [code for code in available if (select is None or code in select) and code not in ignore]
+
+
+def run(code: str, subject: Subject, effort: Effort) -> Measured | Failed:
+    """One probe; whatever it or the user's code raises becomes a sentence."""
+    from nndoctor.probe.registry import examine
+
+    try:
+        return Measured(*examine(code, subject, effort))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # user code may even call sys.exit
+        return Failed(Failure(_sentence(error), code, place_of_error(error)))
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"not enough memory: {describe_error(error)}; use smaller batches"
+    if isinstance(error, SystemExit):
+        return f"the user's code ended the program{_where(error)}"
+    return f"{describe_error(error)}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    place = place_of_error(error)
+    return f" at {place.path}:{place.line}" if place else ""
+
+
+if __name__ == "__main__":
+    main()
