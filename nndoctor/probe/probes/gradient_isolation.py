@@ -51,14 +51,14 @@ def gradient_isolation(subject: Subject, effort: Effort) -> Outcome:
         others = other_settings(subject.model)
         readings |= {setting: reading for setting in others if (reading := try_read(subject, examples, setting))}
     gradient = gradient_reading(subject, examples, readings[EVAL])
-    found = [
-        _finding(subject, examples, setting, reading, gradient)
+    found = {
+        setting: verdict
         for setting, reading in readings.items()
-        if reading.mixes and setting is not TRAIN_BATCH_NORM
-    ]
+        if reading.mixes and (verdict := _finding(subject, examples, setting, reading, gradient))
+    }
     return Outcome(
-        summary=_summary(readings),
-        findings=tuple(one for one in found if one),
+        summary=_summary(readings, max([readings[EVAL], *(readings[setting] for setting in found)], key=_off_diagonal)),
+        findings=tuple(found.values()),
         measurements=_measurements(readings, gradient, examples, deviation),
         series={"influence": _series(readings[EVAL].influence)},
         steps=len(readings) * (len(changed(examples)) + 2),
@@ -73,6 +73,8 @@ def _finding(
     gradient: Influence | None,
 ) -> Finding | None:
     """The verdict on a setting in which examples mix, None where they do so by design."""
+    if setting is TRAIN_BATCH_NORM:
+        return None
     blamed = locate(subject, examples, setting, reading)
     by_batch_norm = blamed is not None and blamed.operation.name in BATCH_NORM
     if setting is TRAIN and blamed and (by_batch_norm or RANDOM.search(blamed.operation.name)):
@@ -157,9 +159,12 @@ def _measurements(
     return figures | {"examples": examples.count, "jitter": deviation}
 
 
-def _summary(readings: dict[Setting, Reading]) -> str:
-    worst = max(reading.off_diagonal for setting, reading in readings.items() if setting is not TRAIN_BATCH_NORM)
-    text = f"off-diagonal influence {worst:.2g}, expected 0"
+def _off_diagonal(reading: Reading) -> float:
+    return reading.off_diagonal
+
+
+def _summary(readings: dict[Setting, Reading], worst: Reading) -> str:
+    text = f"off-diagonal influence {worst.off_diagonal:.2g}, expected 0"
     if not readings[EVAL].influence.matrix.any():
         return f"{text}; but no output depends on its own example either"
     if TRAIN_BATCH_NORM in readings:
