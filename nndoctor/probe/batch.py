@@ -106,10 +106,17 @@ def versions(batch: Batch) -> tuple[int, ...]:
     return tuple(tensor._version for tensor in tensors(batch))
 
 
-def batch_size(batch: Batch) -> int | None:
-    """Number of examples: the commonest leading size of its tensors, None for a batch without any."""
-    sizes = Counter(tensor.shape[0] for tensor in tensors(batch) if tensor.ndim)
-    return sizes.most_common(1)[0][0] if sizes else None
+def batch_sizes(batch: Batch) -> list[int]:
+    """The numbers of examples that a batch may have, the likeliest first.
+
+    Every tensor counts the examples along its first dimension, or along its second behind the time steps.
+    """
+    votes: Counter[int] = Counter()
+    for tensor in tensors(batch):
+        votes.update(dict.fromkeys(tensor.shape[:2], 1))
+    best = max(votes.values(), default=0)
+    likely = [size for tensor in tensors(batch) for size in tensor.shape[:2] if votes[size] == best]
+    return list(dict.fromkeys(likely))
 
 
 Rows = slice | list[int]

@@ -128,8 +128,9 @@ def _predicts_tokens(output: Tensor, class_dim: int, split: Split) -> bool:
     """Whether the classes are the vocabulary of the inputs, rather than tags."""
     if output.ndim != 3 or class_dim != -1:
         return False
-    tokens = [given for given in tensors(_inputs(split)) if is_integer(given) and given.numel()]
-    return any(1 < int(given.max()) < output.shape[-1] for given in tokens)
+    targets = {id(target) for target in tensors(split.targets)}  # some models are given the targets too
+    tokens = [given for given in tensors(_inputs(split)) if is_integer(given) and id(given) not in targets]
+    return any(given.numel() and 1 < int(given.max()) < output.shape[-1] for given in tokens)
 
 
 def cross_entropy(output: Tensor, target: Tensor, class_dim: int = -1, *, probabilities: bool = False) -> Tensor:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nndoctor.probe.batch import Batch, clone, take, tensors, versions
-from nndoctor.probe.batch_axis import batch_sizes
+from nndoctor.probe.batch import Batch, batch_sizes, clone, take, tensors, versions
 from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.subject import Subject
 
