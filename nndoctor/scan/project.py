@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from nndoctor.scan.source import SourceFile, read_source
@@ -38,8 +37,10 @@ class Project:
         self.root = Path(os.path.abspath(root))
         self._sources: dict[str, SourceFile] = {}
         self._names: dict[str, frozenset[str]] = {}  # folder to what is in it
+        self._marked: dict[str, bool] = {}  # folder to whether it starts a project
         self._tops: dict[str, str] = {}  # folder to the outermost folder of its repository
-        self._searched: dict[str, list[str]] = {}  # folder to those that its absolute imports search, but for itself
+        self._searched: dict[str, tuple[str, ...]] = {}  # folder to the roots above it, and their `src`
+        self._inherited: dict[str, list[str]] = {}  # folder to where those look who import from it
         self._packages: set[str] = set()  # folders that an import went through
         self._added: list[str] = []
         self._found: dict[tuple[str, str, int], str] = {}
@@ -55,6 +56,7 @@ class Project:
         """Put a text in the place of the file at its path, which need not exist."""
         path = source.path
         self._sources[str(path)] = source
+        self._found.clear()
         while path != path.parent and path.name not in self._list(str(path.parent)):
             self._names[str(path.parent)] |= {path.name}
             path = path.parent
@@ -71,9 +73,9 @@ class Project:
         For `from package import name` ask for `package.name` first: it may be a submodule.
         """
         folder = str(importer.path.parent)
-        key = (folder, module, level)
+        key = (str(importer.path), module, level)
         found = self._found.get(key) or (
-            self._relative(folder, module, level) if level else self._absolute(folder, module)
+            self._relative(folder, module, level) if level else self._absolute(str(importer.path), module)
         )
         if found is None:
             return None
@@ -88,28 +90,31 @@ class Project:
             folder = os.path.dirname(folder)
         return self._find(folder, module.split(".") if module else [])
 
-    def _absolute(self, folder: str, module: str) -> str | None:
+    def _absolute(self, importer: str, module: str) -> str | None:
+        folder = os.path.dirname(importer)
         parts = module.split(".")
         if parts[0] in LIBRARIES or parts[0] in STANDARD_LIBRARY:
             return None
         top = self._top(folder)
         for base in (*self._search_path(folder), *_namesakes(folder, top, parts[0])):
             found = self._find(base, parts)
-            if found is not None and _is_inside(found, top):
+            if found not in (None, importer) and _is_inside(found, top):  # tools/timm.py wants the library timm
                 self._remember(found, base, folder)
                 return found
         return None
 
     def _search_path(self, folder: str) -> tuple[str, ...]:
-        others = (*self._folders(folder), *self._added)
-        is_package = folder in self._packages or INIT in self._list(folder)
-        return (*others, folder) if is_package else (folder, *others)
+        others = (*self._inherited.get(folder, ()), *self._roots(folder), *self._added)
+        return (*others, folder) if self._is_package(folder) else (folder, *others)
 
-    def _folders(self, folder: str) -> list[str]:
+    def _is_package(self, folder: str) -> bool:
+        return folder in self._packages or INIT in self._list(folder)
+
+    def _roots(self, folder: str) -> tuple[str, ...]:
         if folder not in self._searched:
             top = self._top(folder)
-            roots = [above for above in _upwards(folder, top) if above == top or _starts_project(above)]
-            self._searched[folder] = [found for root in roots for found in (root, os.path.join(root, "src"))]
+            starts = (above for above in _upwards(folder, top) if above == top or self._starts_project(above))
+            self._searched[folder] = tuple(root for start in starts for root in (start, os.path.join(start, "src")))
         return self._searched[folder]
 
     def _remember(self, found: str, base: str, importer: str) -> None:
@@ -117,11 +122,11 @@ class Project:
         folder = os.path.dirname(found)
         if folder != base:
             self._packages.add(folder)
-        searched = self._folders(folder)
-        own = () if importer in self._packages else (importer,)
-        searched += [
-            other for other in dict.fromkeys((base, *own, *self._folders(importer))) if other not in (folder, *searched)
-        ]
+        inherited = self._inherited.setdefault(folder, [])
+        own = () if self._is_package(importer) else (importer,)
+        for other in (base, *own, *self._inherited.get(importer, ())):
+            if other != folder and other not in inherited:
+                inherited.append(other)
 
     def _find(self, base: str, parts: list[str]) -> str | None:
         """The module below a folder; a package goes before a module of the same name."""
@@ -147,16 +152,18 @@ class Project:
         """Where to stop on the way up: the repository, else the root, else the outermost start of a project."""
         if folder not in self._tops:
             above = list(_upwards(folder))
-            marked = [each for each in above if _starts_project(each)]
+            marked = [each for each in above if self._starts_project(each)]
             repository = [each for each in marked if os.path.exists(os.path.join(each, ".git"))]
             root = [each for each in above if each == str(self.root)]
             self._tops[folder] = (repository[:1] or root or marked[-1:] or [folder])[0]
         return self._tops[folder]
 
-
-@cache
-def _starts_project(folder: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, mark)) for mark in ROOT_MARKS)
+    def _starts_project(self, folder: str) -> bool:
+        if folder not in self._marked:
+            self._marked[folder] = folder == str(self.root) or any(
+                os.path.exists(os.path.join(folder, mark)) for mark in ROOT_MARKS
+            )
+        return self._marked[folder]
 
 
 def _upwards(folder: str, top: str | None = None) -> Iterator[str]:

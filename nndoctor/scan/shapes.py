@@ -184,8 +184,16 @@ def _balanced(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> tuple[tuple[D
     rewritten = _substituted(source, left, right)
     if rewritten is not None:
         return rewritten, target
+    if not _is_quotient_of(left, right):  # else the source's other dimensions may be 1
+        return None
     rewritten = _substituted(target, right, left)
     return None if rewritten is None else (source, rewritten)
+
+
+def _is_quotient_of(parts: Dim, whole: Dim) -> bool:
+    """Whether `parts` holds `whole // n`, so that the two are known to be equal."""
+    divided = [dimension(a.inputs[0]) for a in parts.atoms if a.op == "//"]
+    return any(d is not None and d.equals(whole) for d in divided)
 
 
 def _substituted(dims: tuple[Dim, ...], part: Dim, by: Dim) -> tuple[Dim, ...] | None:

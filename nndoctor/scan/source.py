@@ -145,7 +145,7 @@ class SourceFile:
             tree = parse(cell.text)
             if isinstance(tree, SyntaxProblem):
                 place = Location(self.display, tree.line, tree.column, cell=cell.number)
-                self._fail(f"cannot parse this cell and skips it: {tree.reason}", place)
+                self._fail(f"skipped a cell that cannot be parsed: {tree.reason}", place)
                 yield blank(cell.text)
             else:
                 yield cell.text

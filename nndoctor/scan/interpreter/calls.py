@@ -10,7 +10,7 @@ import libcst as cst
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import builtin_calls, containers, layers, library, objects, statements, training
 from nndoctor.scan.interpreter.heap import ABSENT
-from nndoctor.scan.interpreter.machine import MAX_DEPTH, RETURN, Frame, Machine
+from nndoctor.scan.interpreter.machine import MAX_DEPTH, MAX_IN_FUNCTION, RETURN, Frame, Machine
 from nndoctor.scan.values import (
     NONE,
     Api,
@@ -149,6 +149,8 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
         return _call_bound(run, callee, args, node)
     if kind is Choice:
         return run.each(callee, lambda leaf: call_value(run, leaf, args, node))
+    if kind is Term and callee.op == "context" and args.positional and type(args.positional[0]) is Function:
+        return training.decorated(args.positional[0], callee)
     if callee is ABSENT:
         return args.positional[0] if args.positional else NONE
     return unknown_call(run, callee, args, node)
@@ -158,6 +160,8 @@ def _call_bound(run: Machine, method: Method, args: Arguments, node: cst.Call) -
     receiver = method.receiver
     if type(receiver) is Instance:
         return library.instance_method(run, receiver, method.name, args, node)
+    if type(receiver) in (Function, Class, Module):
+        return unknown_call(run, receiver, args, node)
     return call_method(run, receiver, method.name, args, node)
 
 
@@ -184,7 +188,7 @@ def call_function(run: Machine, function: Function, args: Arguments, node: cst.C
     run.called.add(function.node)
     if any(type(d) is Api and d.name in _CONTEXT_MANAGERS for d in function.decorators):
         return Term("context manager", info={"function": function, "args": args})
-    if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS:
+    if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS or _is_exhausted(run, function):
         return unknown_call(run, function, args, node)
     key = (id(function.node), id(function.scope), id(function.receiver), _keys(run, args), id(run.grad), id(run.amp))
     remembered = run.memo.get(key)
@@ -258,6 +262,10 @@ def run_context_manager(run: Machine, manager: Term, body: Callable[[Value], Non
     follow(run, manager.info["function"], manager.info["args"], on_yield)
 
 
+def _is_exhausted(run: Machine, function: Function) -> bool:
+    return run.spent.get(function.node, 0) > MAX_IN_FUNCTION
+
+
 def _active(run: Machine, function: Function) -> int:
     return sum(1 for frame in run.frames if frame.function is not None and frame.function.node is function.node)
 
@@ -290,10 +298,12 @@ def follow(
     run.assumed = dict(run.assumed)
     run.frames.append(frame)
     training.enter_function(run, function)
+    before = run.statements
     try:
         value = _run_body(run, function, frame)
     finally:
         run.frames.pop()
+        run.spent[function.node] = run.spent.get(function.node, 0) + 1 + run.statements - before
         run.assumed, run.grad, run.amp = saved
     return value
 

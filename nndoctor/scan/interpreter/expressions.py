@@ -141,10 +141,11 @@ def _boolean(run: Machine, node: cst.BooleanOperation) -> Value:
     left = run.dispatch[type(node.left)](run, node.left)
     is_and = type(node.operator) is cst.And
     known = run.truth(left)
-    if known is not None and known is not is_and:
+    flag = type(left) is Term and left.op == "training"  # stays in sight, whatever the mode is now
+    if known is not None and known is not is_and and not flag:
         return left
     right = run.dispatch[type(node.right)](run, node.right)
-    if known is not None:
+    if known is not None and not flag:
         return right
     return run.pure("and" if is_and else "or", left, right)
 

@@ -12,7 +12,7 @@ Cell = tuple[int, Any]
 Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
 
 MAX_LEAVES = 6  # a value of more alternatives than a reader could follow is unknown
-INITIAL = State("initial")
+INITIAL, UNKNOWN = State("initial"), State("unknown")
 ABSENT = State("absent")  # an item that a list has on one path only
 
 
@@ -134,7 +134,7 @@ def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
     if same(then, otherwise):
         return otherwise
     if _count(then) + _count(otherwise) > MAX_LEAVES:
-        return Term("joined")
+        return UNKNOWN if isinstance(key, str) and key.startswith("$") else Term("joined")
     return Choice(guard, then, otherwise)
 
 

@@ -49,7 +49,7 @@ def fill(run: Machine, module: Any, name: str, args: Any, node: Any) -> None:
     given = args.positional
     if len(given) == 1 and type(run.resolve(given[0])) is Container and run.resolve(given[0]).kind == "dict":
         table = run.resolve(given[0])
-        module.attrs["$items"], module.attrs["$rest"] = dict(table.attrs["$items"]), table.attrs["$rest"]
+        module.attrs["$items"], module.attrs["$rest"] = dict(table.attrs["$items"]), table.attrs.get("$rest")
     elif len(given) == 1 and (name != "Sequential" or _is_ordered_dict(given[0])):
         containers.extend(run, module, _values_of_pairs(run, given[0]), node)
     else:

@@ -37,8 +37,9 @@ Signal = str | None
 
 # Bounds of one root (a module's body, or a function nobody calls). Real scripts stay a factor of ten below them;
 # what exceeds them is not followed further, and is unknown.
-MAX_STATEMENTS = 60_000
+MAX_STATEMENTS = 20_000
 MAX_DEPTH = 16
+MAX_IN_FUNCTION = 3_000  # statements of one function, over all its activations
 
 
 class Frame:
@@ -95,6 +96,7 @@ class Machine(Heap):
         self.dispatch: dict[type, Callable[..., Value]] = {}
         self.execute: dict[type, Callable[..., Signal]] = {}
         self.statements = 0
+        self.spent: dict[cst.CSTNode, int] = {}  # function -> statements run in it
         self.in_forward = 0  # depth of module forwards being followed
         self.optimizers: list[Value] = []
 
@@ -238,7 +240,8 @@ class Machine(Heap):
             inner = self.truth(term.inputs[0])
             return None if inner is None else not inner
         if term.op == "training":
-            return {"train": True, "eval": False}.get(term.inputs[1].name)
+            modes = {getattr(leaf, "name", "?") for leaf in self.leaves(term.inputs[1])}
+            return modes == {"train"} if modes in ({"train"}, {"eval"}) else None
         if term.op in ("and", "or"):
             deciding = term.op == "or"
             truths = [self.truth(part) for part in term.inputs]

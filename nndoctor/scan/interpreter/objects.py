@@ -132,10 +132,9 @@ def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
     """What the name of a decorated function is bound to: a decorator of the project is called, another is taken for transparent."""
     result: Value = function
     for decorator in reversed(function.decorators):
-        target = decorator
-        if type(target) is Function and type(result) is Function:
-            wrapped = calls.call_function(run, target, calls.Arguments((result,)), node)
-            result = wrapped if type(wrapped) is Function else result
+        if type(decorator) in (Function, Choice) or (type(decorator) is Term and decorator.op == "context"):
+            wrapped = calls.call_value(run, decorator, calls.Arguments((result,)), node)
+            result = wrapped if all(type(leaf) is Function for leaf in run.leaves(wrapped)) else result
     return result
 
 

@@ -42,9 +42,9 @@ def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Val
     left, right = run.resolve(left), run.resolve(right)
     if type(left) is Const and type(right) is Const:
         return _fold(run, symbol, compute, left, right, node)
-    if type(left) is Choice and type(right) is not Choice:
+    if type(left) is Choice:
         return run.each(left, lambda leaf: binary(run, name, leaf, right, node))
-    if type(right) is Choice and type(left) is not Choice:
+    if type(right) is Choice:
         return run.each(right, lambda leaf: binary(run, name, left, leaf, node))
     if type(left) in _SEQUENCES and type(right) in _SEQUENCES and symbol == "+":
         return _concatenate(run, left, right)
@@ -75,7 +75,7 @@ _SEQUENCES = (Tuple, Container)
 def _concatenate(run: Machine, left: Any, right: Any) -> Value:
     if type(left) is Tuple and type(right) is Tuple:
         return Tuple(left.items + right.items)
-    parts = [(v.items, None) if type(v) is Tuple else (v.attrs["$items"], v.attrs["$rest"]) for v in (left, right)]
+    parts = [(v.items, None) if type(v) is Tuple else (v.attrs["$items"], v.attrs.get("$rest")) for v in (left, right)]
     if any(type(items) is not tuple for items, _ in parts):
         return run.term("joined", (), None)
     return run.born(Container("list", parts[0][0] + parts[1][0], parts[0][1] or parts[1][1]))
@@ -175,7 +175,7 @@ def unary(run: Machine, name: str, operand: Value, node: Any) -> Value:
 def compare(run: Machine, name: str, left: Value, right: Value, node: Any) -> Value:
     """`left OP right` for one comparison operator."""
     left, right = run.resolve(left), run.resolve(right)
-    if type(left) is Choice and type(right) is not Choice:
+    if type(left) is Choice:
         return run.each(left, lambda leaf: compare(run, name, leaf, right, node))
     if name in ("Is", "IsNot"):
         return _identity(run, name, left, right)
@@ -218,7 +218,7 @@ def _membership(run: Machine, name: str, left: Value, right: Value) -> Value:
             known = any(item.value == left.value for item in right.items)
         elif type(right) is Const and isinstance(right.value, str) and isinstance(left.value, str):
             known = left.value in right.value
-        elif type(right) is Container and right.attrs["$rest"] is None:
+        elif type(right) is Container and right.attrs.get("$rest") is None:
             known = _contains(right.attrs["$items"], left.value)
         if known is not None:
             return TRUE if known is (name == "In") else FALSE

@@ -17,7 +17,7 @@ from nndoctor.scan.interpreter.statements import EXECUTE
 from nndoctor.scan.program import Program
 from nndoctor.scan.project import Project
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Class, Const, Function, Instance, Scope, State, Term, Value
+from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Scope, State, Term, Value
 
 RECURSION_LIMIT = 8_000  # about 40 Python frames for each call followed, and deep expressions besides
 DEBUG = "NNDOCTOR_DEBUG"
@@ -32,6 +32,7 @@ def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
         for source in sources:
+            run.optimizers = []
             _guarded(run, source, lambda s=source: _run_entry(run, s))  # type: ignore[misc]
         _run_roots(run, set(sources))
     finally:
@@ -99,6 +100,8 @@ def _run_class(run: Machine, cls: Class) -> None:
         receiver = next((i for i in reversed(run.program.instances) if i.cls is cls), None)
         if receiver is None:
             receiver = _unknown_instance(run, cls)
+        if cls.is_module:
+            _forget_mode(run, receiver)
         for method in sorted(methods, key=_forward_first):
             if method.node not in run.called and method.name != "__init__":
                 _call_root(run, method, receiver)
@@ -119,11 +122,14 @@ def _unknown_instance(run: Machine, cls: Class) -> Instance:
         objects.initialise(run, instance, calls.Arguments(), cls.node)
     else:
         objects.initialise(run, instance, _unknown_arguments(init), cls.node)
-    if cls.is_module:
-        for module in training.descendants(instance):
-            if type(module).__name__ in ("Instance", "Lib"):
-                run.write(module.attrs, training.MODE, State(training.UNKNOWN))
     return instance
+
+
+def _forget_mode(run: Machine, model: Value) -> None:
+    """Nobody knows in which mode a method will be called."""
+    for module in training.descendants(model):
+        if type(module) in (Instance, Lib):
+            run.write(module.attrs, training.MODE, State(training.UNKNOWN))
 
 
 def _unknown_arguments(function: Function) -> calls.Arguments:

@@ -72,7 +72,7 @@ def sizes(run: Machine, values: Sequence[Value]) -> list[Dim | None] | None:
             values = only.items
         elif type(only) is Container:
             items = only.attrs["$items"]
-            if only.attrs["$rest"] is not None or type(items) is not tuple:
+            if only.attrs.get("$rest") is not None or type(items) is not tuple:
                 return None
             values = items
     target: list[Dim | None] = []
@@ -223,7 +223,7 @@ def _matmul(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
 def _joined(run: Machine, op: str, parts: Value | None, args: Any) -> Shape | None:
     items = parts.items if type(parts) is Tuple else parts.attrs["$items"] if type(parts) is Container else ()
     shapes = [item.shape.dims if type(item) is Term and item.shape is not None else None for item in (items if type(items) is tuple else ())]
-    if not shapes or None in shapes or (type(parts) is Container and parts.attrs["$rest"] is not None):
+    if not shapes or None in shapes or (type(parts) is Container and parts.attrs.get("$rest") is not None):
         return None
     dims = shapes[0]
     if any(s is None or len(s) != len(dims) for s in shapes):  # type: ignore[arg-type]

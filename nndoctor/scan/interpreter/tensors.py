@@ -52,7 +52,7 @@ def act_of(run: Machine, op: str, first: Value | None) -> str | None:
 
 def _common_act(run: Machine, parts: Value | None) -> str | None:
     if type(parts) is Container:
-        items = parts.attrs["$items"] or ((parts.attrs["$rest"],) if parts.attrs["$rest"] is not None else ())
+        items = parts.attrs["$items"] or ((parts.attrs["$rest"],) if parts.attrs.get("$rest") is not None else ())
     else:
         items = parts.items if type(parts) is Tuple else ()
     acts = {item.act if type(item) is Term else None for item in (items if type(items) is tuple else ())}

@@ -15,6 +15,7 @@ from nndoctor.scan.interpreter.heap import INITIAL
 from nndoctor.scan.interpreter.machine import Frame, Machine
 from nndoctor.scan.values import (
     FALSE,
+    LOSS,
     TRUE,
     Api,
     Choice,
@@ -132,12 +133,14 @@ def held(value: Value) -> tuple[Value, ...]:
     if type(value) is Tuple:
         return value.items
     items = value.attrs["$items"]
-    rest = () if value.attrs["$rest"] is None else (value.attrs["$rest"],)
+    rest = () if value.attrs.get("$rest") is None else (value.attrs["$rest"],)
     return (*(items.values() if type(items) is dict else items), *rest)
 
 
 def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
     """`loss.backward()`."""
+    for leaf in run.leaves(loss):
+        _mark_as_loss(leaf)
     fed = [o for o in run.optimizers if graph.feeds(run, loss, o)]
     run.happen(
         "backward", node, loss, optimizers=tuple((o, state(run, o, GRADS)) for o in fed), scaled=graph.is_scaled(loss),
@@ -148,6 +151,18 @@ def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
         turn(run, optimizer, GRADS, {"initial": FRESH, CLEAN: FRESH, WIPED: FRESH, SPENT: STALE}, node)
         run.write(cells(optimizer), SCALE, State(scale, run.site(node)))
     return Const(None)
+
+
+def _mark_as_loss(value: Value) -> None:
+    """Whatever made it, what is back-propagated is a loss, and so are the terms that it is a sum of."""
+    if type(value) is not Term:
+        return
+    if value.act is None:
+        value.act = LOSS
+    weighted = value.op in ("*", "/") and any(type(side) is Const for side in value.inputs)
+    if weighted or value.op in ("+", "-", "scaled", "returned", "neg"):
+        for summand in value.inputs:
+            _mark_as_loss(summand)
 
 
 def step(run: Machine, optimizer: Value, node: Any, scaler: Value | None = None, args: Any = None) -> Value:
@@ -280,7 +295,7 @@ def is_training(run: Machine, module: Value) -> Value:
     """`self.training`, as it is now."""
     if type(module) is Instance:
         run.program.mode_readers.add(module.cls)
-    return run.each(mode(run, module), lambda leaf: run.pure("training", module, leaf))
+    return run.pure("training", module, mode(run, module))
 
 
 def forward(run: Machine, model: Instance, function: Function, args: Any, node: Any) -> Value:
@@ -311,7 +326,7 @@ def noted_forward(run: Machine, model: Value, result: Value, args: Any, node: An
             return Tuple(tuple(seen(item) for item in value.items))
         if type(value) is Container and value.kind == "dict" and type(value.attrs["$items"]) is dict:
             items = {key: seen(item) for key, item in value.attrs["$items"].items()}
-            return run.born(Container("dict", items, value.attrs["$rest"]))
+            return run.born(Container("dict", items, value.attrs.get("$rest")))
         return run.each(value, seen) if type(value) is Choice else value
 
     return seen(result)
@@ -380,6 +395,14 @@ def enter_context(run: Machine, manager: Value, item: cst.WithItem) -> Value:
         if type(enter) is Function:
             return calls.call_function(run, enter.bind(manager), calls.Arguments(), item)
     return run.pure("entered", manager) if type(manager) is Term else manager
+
+
+def decorated(function: Function, context: Term) -> Function:
+    """A function that runs in a context: `torch.no_grad()(function)`."""
+    wrapped = Function(function.node, function.source, function.scope, function.owner)
+    wrapped.receiver, wrapped.defaults, wrapped.attrs = function.receiver, function.defaults, function.attrs
+    wrapped.decorators = (*function.decorators, context)
+    return wrapped
 
 
 def enter_function(run: Machine, function: Function) -> None:

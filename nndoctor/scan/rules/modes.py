@@ -32,12 +32,17 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
         if _mode_names(event, event.details["mode"]) != {TRAIN} or not graph.has_mode_layers(program, event.subject):
             continue
         loop = event.loops[-1] if event.loops else None
-        if loop is None or loop in training_loops or id(loop.iterable) in trained_on:
+        if loop is None or loop in training_loops or id(loop.iterable) in trained_on or not _over_batches(loop):
             continue
         if _without_graph(event):
             yield _evaluated(event, Confidence.CERTAIN)
         elif _looks_like_evaluation(program, event, loop):
             yield _evaluated(event, Confidence.LIKELY)
+
+
+def _over_batches(loop: Loop) -> bool:
+    """Whether a loop may run over the batches of a loader, not over steps that it counts."""
+    return loop.iterable is not None and not (type(loop.iterable) is Term and loop.iterable.op == "range")
 
 
 def _without_graph(event: Event) -> bool:
@@ -127,9 +132,7 @@ def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
         if type(leaf) is not Term:
             return None
         lineage = list(graph.ancestors(leaf))
-        if not any(t.op == "forward" or (t.act == LOSS and id(t) in program.backpropagated) for t in lineage):
-            return None
-        if leaf.act != LOSS and id(leaf) not in program.backpropagated:
+        if leaf.act != LOSS or not any(t.op == "forward" or id(t) in program.backpropagated for t in lineage):
             return None
     return leaf
 
