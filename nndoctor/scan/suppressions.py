@@ -18,8 +18,7 @@ from nndoctor.scan.lexing import line_starts, statement_end, statement_tokens
 if TYPE_CHECKING:
     from nndoctor.scan.notebook import CellMap
 
-# Most files have none: this search spares them the walk over their tokens.
-_CANDIDATE = re.compile(r"nndoctor:|noqa\s*:.*\bND", re.IGNORECASE)
+_NOQA_OF_OURS = re.compile(r"noqa\s*:.*\bnd")
 _DIRECTIVE = re.compile(r"#\s*nndoctor:\s*(?P<file>file-)?ignore\b(?:\s*\[(?P<selectors>[^\]]*)\])?", re.IGNORECASE)
 _NOQA = re.compile(r"#\s*noqa\s*:(?P<selectors>(?:[\s,]*[A-Z]+[0-9]+\b)+)", re.IGNORECASE)
 _OUR_CODE = re.compile(r"NDP?\d+", re.IGNORECASE)
@@ -52,7 +51,7 @@ class Suppressions:
         self._directives: list[Directive] = []
         self._by_line: dict[int, list[Directive]] = {}
         self._used: set[Directive] = set()
-        if _CANDIDATE.search(text):
+        if _may_hold_directives(text.lower()):
             self._read(text)
 
     def covers(self, code: str, name: str, location: Location) -> bool:
@@ -114,6 +113,11 @@ class Suppressions:
     def _locate(self, comment: _Comment) -> Location:
         cell, line = self._cells.locate(comment.line) if self._cells else (None, comment.line)
         return Location(self._display, line, comment.column, line, comment.column + len(comment.text), cell)
+
+
+def _may_hold_directives(text: str) -> bool:
+    """Most files hold none, and are spared the walk over their tokens."""
+    return "nndoctor:" in text or ("noqa" in text and _NOQA_OF_OURS.search(text) is not None)
 
 
 @dataclass(frozen=True, slots=True)
