@@ -26,7 +26,7 @@ class Loop:
 class Event:
     """Something that happened: its kind, place and subject, and under which loops, frames and assumptions."""
 
-    __slots__ = ("assumed", "details", "frames", "grad", "kind", "loops", "site", "subject")
+    __slots__ = ("assumed", "details", "frames", "grad", "kind", "loops", "order", "site", "subject")
 
     def __init__(  # noqa: PLR0917
         self,
@@ -38,6 +38,7 @@ class Event:
         frames: tuple[Any, ...],
         grad: Value,
         assumed: dict[Term, bool],
+        order: int,
     ) -> None:
         self.kind = kind
         self.site = site
@@ -47,6 +48,7 @@ class Event:
         self.frames = frames
         self.grad = grad
         self.assumed = assumed
+        self.order = order  # its place among all events
 
     def options(self, value: Value) -> list[Value]:
         """Every value that `value` could be when this happened."""

@@ -135,26 +135,40 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
     """
     left = [d for d in source if not d.is_one]
     right = [d for d in target if not d.is_one]
-    permuted = sorted(d.number for d in left if not d.atoms) == sorted(d.number for d in right if not d.atoms)
     while left and right:
         a, b = left[0], right[0]
         shared = b.over(a), a.over(b)
         if shared == (None, None):
             if any(size.op in _MAY_BE_ONE for size in (*a.atoms, *b.atoms)):
                 return None
-            return MIXED if a.atoms or b.atoms or permuted else None
+            return MIXED if a.atoms or b.atoms or _reappears(left, right) else None
         left[0:1] = [] if shared[1] is None or shared[1].is_one else [shared[1]]
         right[0:1] = [] if shared[0] is None or shared[0].is_one else [shared[0]]
     return IN_ORDER
 
 
+def _reappears(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
+    """Whether a dimension known by its number stands on both sides: then it was moved, not cut anew."""
+    return bool({d.number for d in left if not d.atoms} & {d.number for d in right if not d.atoms})
+
+
 def _implied(source: Shape, target: Sequence[Dim | None]) -> tuple[Dim, ...] | None:
     """The source's dimensions where the target names each of them once (`x.view(x.size(0), x.size(2), x.size(1))`)."""
+    if target.count(None) == 1:
+        return _with_middle(source)
     places = {id(d): i for i, d in source.asked.items() if i >= 0}
-    indices = [places.get(id(d)) for d in target]
-    if len(indices) < 2 or None in indices or sorted(i for i in indices if i is not None) != list(range(len(indices))):
+    found = {places[id(d)]: d for d in target if d is not None and id(d) in places}
+    others = [d for d in target if d is not None and id(d) not in places]
+    missing = [i for i in range(len(target)) if i not in found]
+    if len(found) < 2 or len(others) > 1 or len(missing) != len(others) or max(found) >= len(target):
         return None
-    return tuple(source.asked[i] for i in range(len(indices)))
+    return tuple(found.get(i) or others[0] for i in range(len(target)))
+
+
+def _with_middle(source: Shape) -> tuple[Dim, ...] | None:
+    """First and last dimension known, something between them: that is what the user's -1 stands for."""
+    first, last = source.asked.get(0), source.asked.get(-1)
+    return (first, atom(Term("dim")), last) if first is not None and last is not None else None
 
 
 def _split_by_quotients(dims: tuple[Dim, ...], target: Sequence[Dim]) -> tuple[Dim, ...]:

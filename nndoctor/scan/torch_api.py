@@ -268,7 +268,8 @@ _STAR = {
 }  # fmt: skip
 
 # Methods of tensors: name -> operation (by the same names as the functions, where the two mean the same).
-_METHODS = TRANSPARENT | frozenset(
+_NOT_METHODS = frozenset({"forward", "returned", "element", "index", "item_of", "checkpoint", "slice", "cat", "stack", "pad_sequence", "identity", "data"})
+_METHODS = (TRANSPARENT - _NOT_METHODS) | frozenset(
     """softmax log_softmax sigmoid relu tanh log exp sum mean max min argmax argmin byte long int short bool abs sqrt clamp clip std var
     norm eq ne gt lt ge le sigmoid_ relu_ clamp_ mul add sub div matmul mm bmm mul_ add_ sub_ div_ pow square tril triu masked_fill_
     topk sort logsumexp cumsum numel dim tolist numpy any all astype squeeze_ unsqueeze_ transpose_ detach_ round floor ceil bernoulli_

@@ -136,6 +136,8 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
     callee = run.resolve(callee)
     kind = type(callee)
     if kind is Function:
+        if callee.name == "forward" and training.is_module(callee.receiver):
+            return training.forward(run, callee.receiver, callee, args, node)
         return call_function(run, callee, args, node)
     if kind is Api:
         return library.call_api(run, callee, args, node)
@@ -149,6 +151,9 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
         return _call_bound(run, callee, args, node)
     if kind is Choice:
         return run.each(callee, lambda leaf: call_value(run, leaf, args, node))
+    if kind is Term and training.is_model(callee):
+        result = unknown_call(run, callee, args, node)
+        return training.noted_forward(run, callee, result, args, node)
     if kind is Term and callee.op == "context" and args.positional and type(args.positional[0]) is Function:
         return training.decorated(args.positional[0], callee)
     if callee is ABSENT:

@@ -50,7 +50,7 @@ def models(value: Value) -> list[Value] | None:
     for term in ancestors(value):
         if term.op == "forward":
             found.append(term.inputs[1])
-        elif term.op == "call":
+        elif term.op == "call" and not (term.inputs and training.is_model(term.inputs[0])):
             return None
     return found or None
 

@@ -170,11 +170,20 @@ def _call_rnn(run: Machine, layer: Lib, tensor: Value, args: Any, node: Any) -> 
     state = run.term("hidden state", args.all, node, info={"layer": layer})
     if output.shape is None and type(tensor) is Term:
         output.shape, state.shape = _rnn_shapes(run, layer, tensor)
+        state.shape = _given_state(run, args) or state.shape
     if layer.name == "LSTM":
         cell = run.term("cell state", args.all, node, info={"layer": layer})
         cell.shape = state.shape
         return Tuple((output, Tuple((state, cell))))
     return Tuple((output, state))
+
+
+def _given_state(run: Machine, args: Any) -> Shape | None:
+    """The shape of the initial state that was passed: the final state has the same."""
+    given = run.resolve(args.get(1, "hx") or Term("unknown"))
+    first = run.resolve(given.items[0]) if type(given) is Tuple and given.items else given
+    shape = first.shape if type(first) is Term else None
+    return shape if shape is not None and shape.dims is not None and len(shape.dims) == 3 else None
 
 
 def _rnn_shapes(run: Machine, layer: Lib, tensor: Term) -> tuple[Shape | None, Shape | None]:

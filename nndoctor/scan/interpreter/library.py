@@ -246,6 +246,8 @@ def term_method(run: Machine, receiver: Term, name: str, args: Any, node: Any) -
             return result
     if name in ("items", "values"):
         return run.pure(name, receiver)
+    if name == "forward":
+        return calls.call_value(run, receiver, args, node)
     operation = torch_api.method_operation(name)
     if operation is None:
         return _unknown_method(run, receiver, name, args, node)

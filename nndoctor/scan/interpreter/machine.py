@@ -136,8 +136,9 @@ class Machine(Heap):
 
     def note(self, kind: str, node: cst.CSTNode, subject: Value, **details: Any) -> Event:
         """Record something that happened, with the loops, frame and assumptions it happened under."""
+        order = len(self.program.events)
         event = Event(
-            kind, self.site(node), subject, details, self.loops, tuple(self.frames), self.grad, dict(self.assumed)
+            kind, self.site(node), subject, details, self.loops, tuple(self.frames), self.grad, dict(self.assumed), order
         )
         self.program.events.append(event)
         return event

@@ -115,13 +115,7 @@ def _forward_first(method: Function) -> bool:
 def _unknown_instance(run: Machine, cls: Class) -> Instance:
     instance = Instance(cls, cls.source, cls.node)
     run.born(instance)
-    init = cls.find("__init__")
-    if type(init) is Function and init.node not in run.called:
-        objects.initialise(run, instance, _unknown_arguments(init), cls.node)
-    elif type(init) is not Function:
-        objects.initialise(run, instance, calls.Arguments(), cls.node)
-    else:
-        objects.initialise(run, instance, _unknown_arguments(init), cls.node)
+    objects.initialise(run, instance, calls.Arguments(), cls.node)
     return instance
 
 
@@ -133,24 +127,19 @@ def _forget_mode(run: Machine, model: Value) -> None:
 
 
 def _unknown_arguments(function: Function) -> calls.Arguments:
-    """Parameters stay unknown, also those with a default: another value may be passed."""
-    parameters = function.node.params
-    skip = 1 if function.owner is not None else 0
+    """Flags and what defaults to None stay unknown: another value may be passed."""
     keywords = {
-        p.name.value: calls.parameter_term(function, p.name.value)
-        for p in (*parameters.params[skip:], *parameters.kwonly_params)
-        if p.default is not None and function.name == "__init__"
+        name: calls.parameter_term(function, name)
+        for name, default in function.defaults.items()
+        if type(default) is Const and (default.value is None or isinstance(default.value, bool))
     }
-    positional = tuple(
-        calls.parameter_term(function, p.name.value) for p in parameters.params[skip:] if p.name.value not in keywords
-    )
-    return calls.Arguments(positional, keywords)
+    return calls.Arguments((), keywords)
 
 
 def _run_root(run: Machine, function: Function) -> None:
     known = list(run.optimizers)
     with _frame(run, function.source, function.scope):
-        calls.call_function(run, function, calls.Arguments(), function.node)
+        calls.call_function(run, function, _unknown_arguments(function), function.node)
     run.optimizers = known
 
 
@@ -161,7 +150,7 @@ def _call_root(run: Machine, method: Function, receiver: Value) -> None:
     if method.name == "forward" and type(receiver) is Instance and receiver.cls.is_module:
         run.in_forward += 1
     try:
-        result = calls.call_function(run, bound, calls.Arguments(), method.node)
+        result = calls.call_function(run, bound, _unknown_arguments(method), method.node)
         if method.name == "training_step":
             run.note("training step", method.node, result)
     finally:

@@ -26,6 +26,8 @@ def of_operation(run: Machine, op: str, first: Value | None, args: Any, node: An
     """The shape of the result of `op`."""
     if op in ("cat", "stack"):
         return _joined(run, op, first, args)
+    if op in _FILLED:
+        return _filled(run, args)
     if type(first) is not Term:
         return None
     shape = first.shape
@@ -37,10 +39,20 @@ def of_operation(run: Machine, op: str, first: Value | None, args: Any, node: An
     return rule(run, shape, args, node) if rule is not None and shape is not None else None
 
 
+_FILLED = frozenset({"zeros", "ones", "empty", "rand", "randn", "full"})
+
+
+def _filled(run: Machine, args: Any) -> Shape | None:
+    """The shape that `torch.zeros(...)` is told."""
+    given = args.positional or tuple(v for k, v in args.keywords.items() if k in ("size", "shape"))
+    target = sizes(run, given)
+    return Shape(tuple(d for d in target if d is not None)) if target and None not in target else None
+
+
 def of_index(shape: Shape, parts: Sequence[Value]) -> Shape | None:
     """The shape of `x[parts]`."""
     if shape.dims is None:
-        return None
+        return _indexed_partly(shape, parts)
     dims = list(shape.dims)
     result: list[Dim] = []
     for i, part in enumerate(parts):
@@ -60,6 +72,15 @@ def of_index(shape: Shape, parts: Sequence[Value]) -> Shape | None:
         else:
             return None
     return Shape((*result, *dims))
+
+
+def _indexed_partly(shape: Shape, parts: Sequence[Value]) -> Shape | None:
+    """`x[0]` of a tensor of unknown rank: what was asked of the later dimensions stays known."""
+    if len(parts) != 1 or type(parts[0]) is not Const or type(parts[0].value) is not int:
+        return None
+    result = Shape()
+    result.asked = {i - 1 if i > 0 else i: dim for i, dim in shape.asked.items() if i}
+    return result
 
 
 def sizes(run: Machine, values: Sequence[Value]) -> list[Dim | None] | None:
@@ -96,7 +117,8 @@ def _view(run: Machine, tensor: Term, args: Any, node: Any) -> Shape | None:
         matched = resolve_view(source, target)
         if matched is not None:
             if order(*matched) == MIXED:
-                run.note("mixed view", node, tensor, source=matched[0], target=matched[1])
+                known = source.dims is not None
+                run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=known)
             return Shape(matched[1])
     if None in target:
         target = [d or atom(Term("size")) for d in target]
@@ -262,7 +284,10 @@ def of_layer(run: Machine, layer: Lib, op: str, tensor: Term) -> Shape | None:
     if op == "embedding":
         return _embedded(run, layer, tensor)
     if op == "linear" and shape is not None:
-        return _leading(shape, 1)
+        result, out = _leading(shape, 1), _size_argument(run, layer, "out_features")
+        if out is not None:
+            result.asked[-1] = out
+        return result
     if op == "conv":
         return _convolved(run, layer, tensor)
     if op == "pool" and shape is not None and shape.dims is not None and len(shape.dims) > 2:

@@ -60,6 +60,11 @@ def is_optimizer(value: Value) -> bool:
     return bool(_OPTIMIZER_NAME.search(name)) and not _NOT_OPTIMIZER.search(name)
 
 
+def is_module(value: Value) -> bool:
+    """Whether a value is an object of a module class of the project."""
+    return type(value) is Instance and value.cls.is_module
+
+
 def is_model(value: Value) -> bool:
     """Whether a value is a module, or an unknown one that is called like a model."""
     if type(value) is Instance:
@@ -159,7 +164,9 @@ def _mark_as_loss(value: Value) -> None:
         return
     if value.act is None:
         value.act = LOSS
-    weighted = value.op in ("*", "/") and any(type(side) is Const for side in value.inputs)
+    if value.op == "/":
+        _mark_as_loss(value.inputs[0])
+    weighted = value.op == "*" and any(type(side) is Const for side in value.inputs)
     if weighted or value.op in ("+", "-", "scaled", "returned", "neg"):
         for summand in value.inputs:
             _mark_as_loss(summand)

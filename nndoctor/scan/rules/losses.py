@@ -87,7 +87,7 @@ def _log_of_softmax(term: Term) -> bool:
 def activation_on_logits(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         expects = event.details["expects"]
-        if expects == torch_api.LOG_PROBABILITIES:
+        if expects == torch_api.LOG_PROBABILITIES or shown(event, LOG_SOFTMAX) is not None:
             found = _under_log_softmax(event)
         elif expects in (torch_api.LOGITS, torch_api.BINARY_LOGITS):
             found = shown(event, RELU, BOUNDED, *((SIGMOID,) if expects == torch_api.LOGITS else ()))

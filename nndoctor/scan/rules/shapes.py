@@ -20,7 +20,8 @@ def view_that_mixes(program: Program) -> Iterator[Draft]:
         message = f"`{wording.text(event.site)}` reads the elements in another order than they lie in memory"
         if code == "ND502":
             message = f"`{wording.text(event.site)}` puts values of different examples into one row"
-        yield Draft(code, event.site, message, _evidence(event), Confidence.CERTAIN)
+        confidence = Confidence.CERTAIN if event.details["known"] else Confidence.LIKELY
+        yield Draft(code, event.site, message, _evidence(event), confidence)
 
 
 def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:

@@ -35,9 +35,10 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
             yield _never(program, event, stale[0])
         elif all(reset.frames[0] is event.frames[0] for reset in resets):
             outside = [reset for reset in resets if _is_outside(reset, event)]
+            before = [reset for reset in outside if reset.order < event.order]
             inside = [reset for reset in resets if reset.loops[: len(event.loops)] == event.loops]
             if outside and not inside:
-                yield _outside(outside[-1], event, stale[0])
+                yield _outside((before or outside)[-1], event, stale[0])
             elif inside and len(stale) == len(found):
                 yield _never(program, event, stale[0])
 
