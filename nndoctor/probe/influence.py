@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,20 +25,22 @@ FAINT = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Influence:
-    """`matrix[i, j]` is the effect of example j on output i, in units of its effect on its own output."""
+    """`matrix[i, k]` is the effect of example `changed[k]` on output i, in units of its effect on its own output."""
 
-    matrix: Tensor  # (examples, examples that were changed)
+    matrix: Tensor  # (examples, changed examples)
+    changed: tuple[int, ...]
     output: int  # the number of the returned tensor in which it is worst
+
+    @property
+    def off_diagonals(self) -> Tensor:
+        """The matrix with zeros where an example meets its own output."""
+        own = torch.arange(len(self.matrix))[:, None] == torch.tensor(self.changed)
+        return self.matrix.masked_fill(own, 0.0)
 
     @property
     def off_diagonal(self) -> float:
         """The largest effect of an example on the output of another."""
-        return float(without_diagonal(self.matrix).max())
-
-
-def without_diagonal(matrix: Tensor) -> Tensor:
-    """The matrix with zeros on its diagonal."""
-    return matrix.masked_fill(torch.eye(*matrix.shape, dtype=torch.bool), 0.0)
+        return float(self.off_diagonals.max())
 
 
 def run(subject: Subject, call: Call) -> list[Tensor]:
@@ -48,23 +51,62 @@ def run(subject: Subject, call: Call) -> list[Tensor]:
     return [tensor for tensor in tensors(returned) if tensor.is_floating_point()]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Effect:
+    """What one change did to one output: the norm of the difference at each index of a dimension, or of two."""
+
+    along: dict[int, Tensor]  # for each dimension that may hold the examples: (size,)
+    tables: dict[tuple[int, int], Tensor]  # for each two dimensions of the size of the batch: (count, count)
+
+    @property
+    def norm(self) -> float:
+        """Of the whole difference."""
+        return float(next(iter(self.along.values())).norm())
+
+
 @torch.no_grad()
-def influence(base: Sequence[Tensor], edited: Mapping[int, Sequence[Tensor]], count: int) -> Influence:
-    """Compare the outputs of a batch of `count` with those of the same batch with one example changed.
+def effects(before: Sequence[Tensor], after: Sequence[Tensor], count: int) -> list[Effect | None]:
+    """The effect on each output, None for one that holds no examples or has another shape now."""
+    if len(before) != len(after):
+        return [None] * len(before)
+    return [_effect(one, other, count) for one, other in zip(before, after, strict=True)]
+
+
+def _effect(before: Tensor, after: Tensor, count: int) -> Effect | None:
+    dims = sorted({layout.dim for layout in layouts(before.shape, count)})
+    if not dims or before.shape != after.shape:
+        return None
+    change = after - before
+    if not change.isfinite().all():  # between NaN or infinity and the same there is no change
+        same = (before == after) | (before.isnan() & after.isnan())
+        change = change.masked_fill(same, 0.0).nan_to_num(nan=1.0)
+    pairs = itertools.combinations([dim for dim in dims if before.shape[dim] == count], 2)
+    return Effect({dim: _norms(change, dim) for dim in dims}, {pair: _norms(change, *pair) for pair in pairs})
+
+
+def _norms(values: Tensor, *kept: int) -> Tensor:
+    """The norm over all dimensions but those that are kept, in double precision."""
+    rest = [dim for dim in range(values.ndim) if dim not in kept]
+    values = values.float() if values.element_size() < 4 else values
+    return (torch.linalg.vector_norm(values, dim=rest) if rest else values.abs()).double().cpu()
+
+
+def influence(shapes: Sequence[tuple[int, ...]], edits: Mapping[int, Sequence[Effect | None]], count: int) -> Influence:
+    """What outputs of these shapes do when one example of a batch of `count` is changed, for each that was.
 
     Raises NotApplicableError if no output has a dimension that counts the examples.
     """
     found: list[Influence] = []
     pairs = False
-    for number, readings in _readings(base, count).items():
-        if any(len(after) != len(base) or after[number].shape != base[number].shape for after in edited.values()):
+    for number, readings in _readings(shapes, count).items():
+        by_example = {example: one for example, every in edits.items() if (one := every[number])}
+        if len(by_example) < len(edits):
             continue  # padded to the longest example, or the like
-        changes = {example: _change(base[number], after[number]) for example, after in edited.items()}
-        if _compares_pairs(changes, count):
+        if any(_compares_pairs(by_example, pair) for pair in next(iter(by_example.values())).tables):
             pairs = True
             continue
-        matrices = [_relative(_matrix(changes, layout, count)) for layout in readings]
-        found.append(min((Influence(matrix, number) for matrix in matrices), key=_off_diagonal))
+        matrices = [_relative(_matrix(by_example, layout, count), [*edits]) for layout in readings]
+        found.append(min((Influence(matrix, (*edits,), number) for matrix in matrices), key=_off_diagonal))
     if not found:
         by_design = "the output is a table of all pairs of examples, which is made to mix them"
         none = "no output of the model has a dimension that counts the examples"
@@ -76,82 +118,68 @@ def _off_diagonal(influence: Influence) -> float:
     return influence.off_diagonal
 
 
-def _readings(outputs: Sequence[Tensor], count: int) -> dict[int, list[Layout]]:
+def _readings(shapes: Sequence[tuple[int, ...]], count: int) -> dict[int, list[Layout]]:
     """Where each output may hold the examples; merged dimensions count only if no output has a batch dimension."""
-    every = {number: list(layouts(tensor.shape, count)) for number, tensor in enumerate(outputs)}
+    every = {number: list(layouts(shape, count)) for number, shape in enumerate(shapes)}
     plain = {number: [layout for layout in readings if layout.is_plain] for number, readings in every.items()}
     chosen = plain if any(plain.values()) else every
     return {number: readings for number, readings in chosen.items() if readings}
 
 
-def _change(before: Tensor, after: Tensor) -> Tensor:
-    """The absolute difference; between NaN or infinity and the same there is none."""
-    same = (before == after) | (before.isnan() & after.isnan())
-    return (before - after).float().abs().masked_fill(same, 0.0).nan_to_num(nan=1.0)
-
-
-def _matrix(changes: Mapping[int, Tensor], layout: Layout, count: int) -> Tensor:
+def _matrix(by_example: Mapping[int, Effect], layout: Layout, count: int) -> Tensor:
     """(count, columns): the norm of the change in the output of each example, for each example that was changed."""
-    columns = []
-    for change in changes.values():
-        energy = _energies(change, layout.dim)
-        of_example = layout.example(torch.arange(len(energy)), count)
-        columns.append(energy.new_zeros(count).index_add(0, of_example, energy).sqrt())
+    columns = [_by_example(effect.along[layout.dim], layout, count) for effect in by_example.values()]
     return torch.stack(columns, dim=1)
 
 
-def _relative(matrix: Tensor) -> Tensor:
-    """Each column in units of its diagonal."""
+def _by_example(norms: Tensor, layout: Layout, count: int) -> Tensor:
+    """(count,): the norms at the indices of a dimension, taken together for each example."""
+    of_example = layout.example(torch.arange(len(norms)), count)
+    return norms.new_zeros(count).index_add(0, of_example, norms.square()).sqrt()
+
+
+def _relative(matrix: Tensor, changed: list[int]) -> Tensor:
+    """Each column in units of the effect on the example's own output."""
     largest = matrix.max(dim=0).values
-    own = matrix.diagonal()
+    own = matrix[changed, range(len(changed))]
     return matrix / torch.where(own > FAINT * largest, own, largest).clamp(min=torch.finfo(matrix.dtype).tiny)
 
 
-def _compares_pairs(changes: Mapping[int, Tensor], count: int) -> bool:
+def _compares_pairs(by_example: Mapping[int, Effect], pair: tuple[int, int]) -> bool:
     """Whether the output is a table of pairs of examples, as in contrastive learning: that is made to mix.
 
     Then an example touches its row and its column of the table, and nothing else.
     """
-    dims = [dim for dim, size in enumerate(next(iter(changes.values())).shape) if size == count]
-    return any(
-        all(not _outside(change, (one, other), example).any() for example, change in changes.items())
-        and any(_outside(change, (one,), example).any() for example, change in changes.items())
-        and any(_outside(change, (other,), example).any() for example, change in changes.items())
-        for position, one in enumerate(dims)
-        for other in dims[position + 1 :]
-    )
-
-
-def _outside(change: Tensor, dims: Sequence[int], example: int) -> Tensor:
-    """The change with index `example` along each of the dimensions blanked out."""
-    rest = change.clone()
-    for dim in dims:
-        rest.select(dim, example).zero_()
-    return rest
+    rows, columns, rest = 0.0, 0.0, 0.0
+    for example, effect in by_example.items():
+        outside = effect.tables[pair].clone()
+        outside[example, example] = 0
+        rows += float(outside[example].sum())
+        columns += float(outside[:, example].sum())
+        outside[example] = outside[:, example] = 0
+        rest += float(outside.sum())
+    return rows > 0 and columns > 0 and rest == 0
 
 
 # ------------------------------------------------------------------------------------------------- gradients
 
 
-def gradient_influence(subject: Subject, examples: Examples, output: int, rows: int) -> Influence | None:
-    """The same matrix (rows, rows) from the gradients of one output, with respect to inputs or their embeddings.
+def gradient_influence(subject: Subject, examples: Examples, output: int, rows: Sequence[int]) -> float | None:
+    """The largest off-diagonal gradient of some rows of one output, in units of the diagonal of its column.
 
-    None where nothing has a gradient.
+    With respect to inputs or their embeddings; None where nothing has a gradient.
     """
-    count = examples.count
     call, leaves = examples.with_leaves()
     try:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no backward of RNNs in eval
-            with eager(), _EmbeddingTap(count, leaves):
+            with eager(), _EmbeddingTap(examples.count, leaves):
                 outputs = run(subject, call)
-            matrices = [
-                _gradient_matrix(outputs[output], layout, leaves, count, rows)
-                for layout in _readings(outputs, count)[output]
-                if leaves
-            ]
+            readings = _readings([tuple(tensor.shape) for tensor in outputs], examples.count)[output]
+            if not leaves:
+                return None
+            return min(_off_gradient(outputs[output], layout, leaves, examples.count, rows) for layout in readings)
     except RuntimeError:  # an operation without a derivative
         return None
-    return min((Influence(matrix, output) for matrix in matrices), key=_off_diagonal, default=None)
 
 
 class _EmbeddingTap(TorchFunctionMode):
@@ -174,25 +202,24 @@ class _EmbeddingTap(TorchFunctionMode):
         return leaf.clone()
 
 
-def _gradient_matrix(
-    output: Tensor, layout: Layout, leaves: Sequence[tuple[Tensor, int]], count: int, rows: int
-) -> Tensor:
-    """(rows, rows): the norm of the gradient of output i with respect to example j, in units of the diagonal.
+def _off_gradient(
+    output: Tensor, layout: Layout, leaves: Sequence[tuple[Tensor, int]], count: int, rows: Sequence[int]
+) -> float:
+    """The largest gradient of an output in `rows` with respect to another example, in units of that to its own.
 
     Of a random projection of the outputs, because their sum is constant behind a softmax.
     """
     projected = (output * torch.randn_like(output)).movedim(layout.dim, 0).flatten(1).sum(dim=1)
     of_example = layout.example(torch.arange(len(projected), device=projected.device), count)
     inputs = [leaf for leaf, _ in leaves]
-    norms = []
-    for example in range(rows):
-        surrogate = projected[of_example == example].sum()
+    worst = 0.0
+    for row in rows:
+        surrogate = projected[of_example == row].sum()
         gradients = torch.autograd.grad(surrogate, inputs, retain_graph=True, materialize_grads=True, allow_unused=True)
-        energies = [_energies(gradient, dim) for gradient, (_, dim) in zip(gradients, leaves, strict=True)]
-        norms.append(torch.stack(energies).sum(dim=0).sqrt()[:rows])
-    return _relative(torch.stack(norms))
-
-
-def _energies(values: Tensor, dim: int) -> Tensor:
-    """The sum of squares at each index along one dimension."""
-    return values.double().square().movedim(dim, 0).flatten(1).sum(dim=1).cpu()
+        norms = [_norms(gradient, dim) for gradient, (_, dim) in zip(gradients, leaves, strict=True)]
+        by_example = torch.stack(norms).square().sum(dim=0).sqrt()
+        own = float(by_example[row])
+        by_example[row] = 0
+        other = float(by_example.max())
+        worst = max(worst, other / own if own > FAINT * other else float(other > 0))
+    return worst

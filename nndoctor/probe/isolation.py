@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.examples import Call, Examples, batch_sizes, few_examples, why_no_examples
-from nndoctor.probe.influence import Influence, gradient_influence, influence, run, without_diagonal
+from nndoctor.probe.influence import Effect, Influence, effects, gradient_influence, influence, run
 from nndoctor.probe.ownership import State, Step, culprit, trace
 from nndoctor.probe.recording import Recording, record
 from nndoctor.probe.subject import Subject
@@ -104,27 +104,41 @@ def jitter(subject: Subject, examples: Examples) -> float:
     return 0.0
 
 
-def changed(examples: Examples) -> range:
-    """The examples that are changed in turn."""
-    return range(min(examples.count, LARGEST_COUNT))
+def changed(examples: Examples, setting: Setting) -> list[int]:
+    """The examples that are changed in turn; fewer in train mode, once eval mode has shown that they are apart."""
+    columns = min(examples.count, LARGEST_COUNT)
+    return _spread(columns) if setting.training else list(range(columns))
+
+
+def _spread(columns: int) -> list[int]:
+    """The first, a middle and the last example: information may flow in one direction only."""
+    return sorted({0, columns // 2, columns - 1})
 
 
 def read(subject: Subject, examples: Examples, setting: Setting) -> Reading:
-    """Run the batch, the batch again, and the batch with each example changed, all from the same state."""
+    """Run the batch, the batch again, and the batch with examples changed, all from the same state."""
     with _applied(subject.model, setting), subject.sandbox() as rewind:
 
         def outputs(call: Call) -> list[Tensor]:
             rewind()
             return [tensor.detach() for tensor in run(subject, call)]
 
-        base, again = outputs(examples.call()), outputs(examples.call())
-        edited = {example: outputs(examples.edited(example)) for example in changed(examples)}
-    found = influence(base, edited, examples.count)
-    noise = _distance(base[found.output], again[found.output])
-    effect = max(_distance(base[found.output], run[found.output]) for run in edited.values())
+        base = outputs(examples.call())
+        again = effects(base, outputs(examples.call()), examples.count)
+        edits = {
+            example: effects(base, outputs(examples.edited(example)), examples.count)
+            for example in changed(examples, setting)
+        }
+    found = influence([tuple(tensor.shape) for tensor in base], edits, examples.count)
+    noise = _norm(again[found.output])
+    effect = max(_norm(edit[found.output]) for edit in edits.values())
     if noise > LARGEST_NOISE * effect > 0:
         raise NotApplicableError("the model gives other outputs for the same batch, weights and random numbers")
     return Reading(found, noise / effect if effect else 0.0)
+
+
+def _norm(effect: Effect | None) -> float:
+    return effect.norm if effect else 0.0
 
 
 def try_read(subject: Subject, examples: Examples, setting: Setting) -> Reading | None:
@@ -133,10 +147,6 @@ def try_read(subject: Subject, examples: Examples, setting: Setting) -> Reading 
         return read(subject, examples, setting)
     except NotApplicableError:
         return None
-
-
-def _distance(one: Tensor, other: Tensor) -> float:
-    return float((one - other).nan_to_num().double().norm())
 
 
 @contextmanager
@@ -169,10 +179,13 @@ def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
-def gradient_reading(subject: Subject, examples: Examples, reading: Reading) -> Influence | None:
-    """The influence by gradients in eval mode, of the output in which edits show most; None without gradients."""
+def off_diagonal_gradient(subject: Subject, examples: Examples, reading: Reading) -> float | None:
+    """The largest gradient between examples in eval mode, in the output in which edits show most; None without any."""
+    rows = {*_spread(min(examples.count, LARGEST_COUNT))}
+    if reading.mixes:
+        rows.add(first_touched(reading.influence)[0])
     with _applied(subject.model, EVAL), subject.sandbox():
-        return gradient_influence(subject, examples, reading.influence.output, len(changed(examples)))
+        return gradient_influence(subject, examples, reading.influence.output, sorted(rows))
 
 
 def refuse_ambiguous(subject: Subject, others: list[Examples]) -> None:
@@ -208,12 +221,11 @@ def locate(subject: Subject, examples: Examples, setting: Setting, reading: Read
 def _followed(measured: Influence) -> list[int]:
     """The first example whose output is touched by others, and these others."""
     row, others = first_touched(measured)
-    columns = measured.matrix.shape[1]
-    return [example for example in (row, *others) if example < columns][:LARGEST_FOLLOWED]
+    return [row, *others][:LARGEST_FOLLOWED]
 
 
 def first_touched(measured: Influence) -> tuple[int, list[int]]:
     """The first output that other examples influence, and these examples."""
-    touched = without_diagonal(measured.matrix) > THRESHOLD
+    touched = measured.off_diagonals > THRESHOLD
     row = int(touched.any(dim=1).nonzero()[0])
-    return row, touched[row].nonzero().flatten().tolist()
+    return row, [measured.changed[column] for column in touched[row].nonzero().flatten().tolist()]

@@ -28,6 +28,8 @@ from nndoctor.probe.blame import is_user_file, location_of
 # Elements of a result that are kept. All of a small tensor, a fixed random choice of a large one: a thousand
 # operations then take 16 MB, and a change of one element in a thousand is still seen.
 SAMPLE = 4096
+# What these return is whatever was in memory, which says nothing.
+UNINITIALISED = frozenset({"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,17 +125,22 @@ def changed(one: Imprint, other: Imprint) -> Tensor:
 @torch.no_grad()
 def imprint(tensor: Tensor) -> Imprint:
     """Sample and checksum of a tensor on any device."""
-    shape, requires_grad = tuple(tensor.shape), tensor.requires_grad
     try:
         values = tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()
         finite = bool(torch.isfinite(values).all())
         values = values.to(torch.complex64) if values.is_complex() else values
         bits = values.view(_INTEGERS[values.element_size()])
         checksum = int(bits.sum(dtype=torch.int64))
-        sample = _pick(bits, shape).cpu()
+        sample = _pick(bits, tuple(tensor.shape)).cpu()
     except RuntimeError:  # no elements to read: a meta tensor, a tensor inside vmap
-        checksum, finite, sample = 0, True, torch.empty(0, dtype=torch.int64)
-    return Imprint(shape, tensor.dtype, checksum, sample, finite, requires_grad)
+        return _blank(tensor)
+    return Imprint(tuple(tensor.shape), tensor.dtype, checksum, sample, finite, tensor.requires_grad)
+
+
+def _blank(tensor: Tensor) -> Imprint:
+    """The imprint of a tensor of whose elements nothing is kept."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Imprint(tuple(tensor.shape), tensor.dtype, 0, nothing, True, tensor.requires_grad)
 
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -188,7 +195,7 @@ class _Recorder(TorchFunctionMode):
             location=_calling_line(sys._getframe(2)),
             inputs=tuple(sorted({index for tensor in read for index in self.sources(tensor)})),
             input_shapes=tuple(tuple(tensor.shape) for tensor in read),
-            outputs=tuple(imprint(tensor) for tensor in written + made),
+            outputs=tuple(_blank(tensor) if name in UNINITIALISED else imprint(tensor) for tensor in written + made),
         )
         self.operations.append(operation)
         addresses = {_address(tensor) for tensor in read}

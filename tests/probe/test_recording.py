@@ -252,6 +252,16 @@ def test_tensors_without_elements_of_their_own_leave_an_empty_imprint() -> None:
     assert recording.returned[0].sample.tolist() == imprint(torch.full((2, 3), 2.0)).sample.tolist()
 
 
+def test_memory_that_was_never_written_says_nothing() -> None:
+    def call() -> list[Tensor]:
+        return [torch.empty(1000).fill_(3)]
+
+    recording = record(call)
+    assert [operation.outputs[0].sample.numel() for operation in recording.operations] == [0, 1000]
+    torch.rand(1000).add_(1)  # leaves something in the memory that is used next
+    assert compare(recording, record(call)) is None
+
+
 def test_infinite_values_and_cut_graphs_are_noted() -> None:
     x = torch.ones(2, requires_grad=True)
     recording = record(lambda: [(x * 2).detach().log().sub(1).log()])

@@ -21,9 +21,9 @@ from nndoctor.probe.isolation import (
     changed,
     choose_examples,
     first_touched,
-    gradient_reading,
     jitter,
     locate,
+    off_diagonal_gradient,
     other_settings,
     read,
     refuse_ambiguous,
@@ -50,7 +50,7 @@ def gradient_isolation(subject: Subject, effort: Effort) -> Outcome:
     else:
         others = other_settings(subject.model)
         readings |= {setting: reading for setting in others if (reading := try_read(subject, examples, setting))}
-    gradient = gradient_reading(subject, examples, readings[EVAL])
+    gradient = off_diagonal_gradient(subject, examples, readings[EVAL])
     found = {
         setting: verdict
         for setting, reading in readings.items()
@@ -61,7 +61,7 @@ def gradient_isolation(subject: Subject, effort: Effort) -> Outcome:
         findings=tuple(found.values()),
         measurements=_measurements(readings, gradient, examples, deviation),
         series={"influence": _series(readings[EVAL].influence)},
-        steps=len(readings) * (len(changed(examples)) + 2),
+        steps=sum(len(changed(examples, setting)) + 2 for setting in readings),
     )
 
 
@@ -70,7 +70,7 @@ def _finding(
     examples: Examples,
     setting: Setting,
     reading: Reading,
-    gradient: Influence | None,
+    gradient: float | None,
 ) -> Finding | None:
     """The verdict on a setting in which examples mix, None where they do so by design."""
     if setting is TRAIN_BATCH_NORM:
@@ -103,7 +103,7 @@ def _finding(
 
 
 def _weight(
-    setting: Setting, by_batch_norm: bool, owner: str, gradient: Influence | None
+    setting: Setting, by_batch_norm: bool, owner: str, gradient: float | None
 ) -> tuple[Severity | None, Confidence]:
     """Severity and confidence: an error is certain where gradients and edits agree.
 
@@ -112,7 +112,7 @@ def _weight(
     """
     if setting is TRAIN or (DESIGNED.search(owner) and not by_batch_norm):
         return Severity.WARNING, Confidence.POSSIBLE
-    if by_batch_norm or (gradient is not None and gradient.off_diagonal <= THRESHOLD):
+    if by_batch_norm or (gradient is not None and gradient <= THRESHOLD):
         return Severity.WARNING, Confidence.LIKELY
     return None, Confidence.CERTAIN if gradient is not None else Confidence.LIKELY
 
@@ -126,11 +126,11 @@ def _owner(model: nn.Module, blamed: Step | None) -> str:
 
 
 def _evidence(
-    subject: Subject, blamed: Step | None, line: str | None, reading: Reading, gradient: Influence | None
+    subject: Subject, blamed: Step | None, line: str | None, reading: Reading, gradient: float | None
 ) -> tuple[Evidence, ...]:
     measured = [f"off-diagonal influence {reading.off_diagonal:.2g} of the diagonal; healthy is 0"]
     if gradient is not None:
-        measured.append(f"off-diagonal gradient {gradient.off_diagonal:.2g} of the diagonal; healthy is 0")
+        measured.append(f"off-diagonal gradient {gradient:.2g} of the diagonal; healthy is 0")
     if blamed is None:
         return tuple(map(Evidence, measured))
     what = describe(blamed, _owner(subject.model, blamed))
@@ -147,7 +147,7 @@ def _enumerated(examples: list[int]) -> str:
 
 
 def _measurements(
-    readings: dict[Setting, Reading], gradient: Influence | None, examples: Examples, deviation: float
+    readings: dict[Setting, Reading], gradient: float | None, examples: Examples, deviation: float
 ) -> dict[str, Figure]:
     figures: dict[str, Figure] = {"off_diagonal": readings[EVAL].off_diagonal, "expected": "0"}
     if TRAIN in readings:
@@ -155,7 +155,7 @@ def _measurements(
     if TRAIN_BATCH_NORM in readings:
         figures["batch_norm_in_train_mode"] = readings[TRAIN_BATCH_NORM].off_diagonal
     if gradient is not None:
-        figures["off_diagonal_gradient"] = gradient.off_diagonal
+        figures["off_diagonal_gradient"] = gradient
     return figures | {"examples": examples.count, "jitter": deviation}
 
 
