@@ -33,8 +33,8 @@ def open_data(value: Any, name: str) -> Loaders:
         value = call_factory(value, name)
     train, validation = _pair(value)
     notes: list[str] = []
-    loaders = [loader and _as_loader(loader, name, notes) for loader in (train, validation)]
-    return Loaders(loaders[0], loaders[1], tuple(notes))
+    first = _as_loader(train, name, notes)
+    return Loaders(first, None if validation is None else _as_loader(validation, name, []), tuple(notes))
 
 
 def _is_factory(value: Any) -> bool:

@@ -16,6 +16,7 @@ from nndoctor.probe.subject import Split
 ITERATIONS = 100  # of L-BFGS; the loss of separable examples falls to 1e-4 within 20
 # A loss this far below zero has no floor.
 BOTTOMLESS = -1e4
+ZERO = 1e-5  # what a search of finitely many steps leaves of a floor at zero
 
 # A loss of logits is at least zero; one that falls below takes the outputs for probabilities.
 BELOW_ZERO = -1e-3
@@ -34,7 +35,7 @@ def lowest_loss(
     if groups is not None:
         shape[0] = int(groups.max()) + 1
     is_free = confined is FREE and groups is None
-    free = nn.Parameter(output.detach().clone() if is_free else torch.zeros(shape, device=output.device))
+    free = nn.Parameter(output.detach().clone() if is_free else output.new_zeros(shape))
     optimizer = torch.optim.LBFGS([free], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
     seen: list[float] = []
 
@@ -54,7 +55,10 @@ def lowest_loss(
     except (RuntimeError, ValueError, IndexError, TypeError):  # a loss that reads more than the main output
         return None
     finite = [loss for loss in seen if math.isfinite(loss)]
-    return min(finite) if finite and min(finite) > BOTTOMLESS else -math.inf
+    lowest = min(finite, default=-math.inf)
+    if lowest < BOTTOMLESS:
+        return -math.inf
+    return 0.0 if abs(lowest) < ZERO else lowest
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
 from nndoctor.probe.floors import Floors, find_floors
 from nndoctor.probe.ranges import FREE, OutputRange, output_range
-from nndoctor.probe.references import References, measure_references
+from nndoctor.probe.references import References, at_least_float32, measure_references
 from nndoctor.probe.subject import Split, Subject
 
 # Adam's usual rates; small nets want the high ones, deep ones the low. The second is only tried if the first fails.
@@ -123,14 +123,14 @@ def memorise(subject: Subject, start: Start, effort: Effort, rates: Sequence[flo
 def starting_point(subject: Subject, count: int) -> Start:
     """Measure the untrained model on that many examples, and how low their loss can fall."""
     batch, examples = few_examples(subject, count)
-    criterion = subject.objective.criterion if subject.objective else None
+    criterion = subject.criterion
     with subject.sandbox():
         calm(subject.model)
         references = measure_references(subject, [clone(batch)])
         loss, output = answer(subject, batch)
     split = subject.split(batch)
     confined = output_range(output, subject.task.class_dim) if output is not None else FREE
-    output = output.detach() if output is not None else None
+    output = at_least_float32(output.detach()) if output is not None else None
     floors = Floors(None)
     if criterion is not None and output is not None and output.numel() <= LARGEST_OUTPUT:
         floors = find_floors(criterion, output, split, confined)

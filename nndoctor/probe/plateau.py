@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from nndoctor.findings import Confidence, Location
-from nndoctor.probe.batch import clone, tensors
-from nndoctor.probe.criteria import WITH_LOGITS, Criterion, known_criteria, squeezed
-from nndoctor.probe.errors import SubjectError
+from nndoctor.findings import Confidence
+from nndoctor.probe.batch import clone
+from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.fitting import adam, calm
 from nndoctor.probe.floors import input_groups, lowest_loss
-from nndoctor.probe.memorising import LEARNED, Attempt, Start
+from nndoctor.probe.loss_faults import no_graph
+from nndoctor.probe.memorising import LEARNED, Attempt
 from nndoctor.probe.operations import first_bad_operation, line_of_outputs
 from nndoctor.probe.ranges import SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS
-from nndoctor.probe.subject import Split, Subject, TaskKind
+from nndoctor.probe.subject import Subject
 
 # Figures that agree to this share are the same figure, reached in a finite number of steps.
 SAME = 0.05
 # Outputs that differ between examples by less than this share of their size are the same for all.
 SAME_OUTPUTS = 1e-3
 SHOWN = 3  # parameters that a message names
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """One cause with what to say about it."""
-
-    cause: str  # a few words, for machines
-    message: str
-    treatment: str
-    confidence: Confidence = Confidence.LIKELY
-    location: Location | None = None  # none: the model's
-    source_line: str | None = None
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the cause follows from what was measured, rather than from a fit that may only be slow."""
-        return self.confidence is Confidence.CERTAIN
-
-
-def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
-    """What is wrong before any step: no graph, shapes that broadcast, a loss that rewards wrong answers."""
-    if not start.learnable:
-        return _no_graph(subject)
-    return _broadcast(subject, start) or _normalised_twice(subject, start) or _wrong_sign(subject, start)
 
 
 def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
@@ -62,116 +35,6 @@ def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
 def diagnose_fit(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     """What the fit itself shows: NaN, no gradient, outputs without inputs; the least certain last."""
     return _broken(subject, attempt) or _no_gradient(subject, attempt) or _inputs_ignored(attempt) or _stuck(attempt)
-
-
-def _criterion(subject: Subject) -> Callable[..., Tensor] | None:
-    return subject.objective.criterion if subject.objective else None
-
-
-def _at_loss(subject: Subject, cause: str, message: str, treatment: str) -> Diagnosis:
-    objective = subject.objective
-    place, line = (objective.location, objective.source_line) if objective else (None, None)
-    return Diagnosis(cause, message, treatment, Confidence.CERTAIN, place, line)
-
-
-def _broadcast(subject: Subject, start: Start) -> Diagnosis | None:
-    """An elementwise loss of (N, 1) and (N,) compares each output with every target."""
-    output = start.output
-    target = next((t for t in tensors(start.split.targets) if output is not None and _alike_but_shape(output, t)), None)
-    if output is None or target is None or not _depends_on_shape(subject, start, output, target):
-        return None
-    shape = tuple((output.detach() + target).shape)
-    return _at_loss(
-        subject,
-        "broadcast shapes",
-        f"outputs {tuple(output.shape)} and targets {tuple(target.shape)} are broadcast to {shape} in the loss: "
-        "each output is compared with every target",
-        "Bring both to one shape, for instance `outputs.view_as(targets)`.",
-    )
-
-
-def _alike_but_shape(output: Tensor, target: Tensor) -> bool:
-    same_size = target.numel() == output.numel() and target.numel() > 1
-    return same_size and target.shape != output.shape and squeezed(target) == squeezed(output)
-
-
-def _depends_on_shape(subject: Subject, start: Start, output: Tensor, target: Tensor) -> bool:
-    """Whether the loss of random outputs changes once they have the targets' shape; or is a known broadcast one."""
-    criterion = _criterion(subject)
-    noise = torch.randn_like(output)
-    try:
-        if criterion is None:
-            return any(
-                math.isclose(float(loss(output, target)), start.references.initial, rel_tol=1e-4)
-                and not torch.isclose(loss(output, target), loss(output.view_as(target), target), rtol=1e-3)
-                for loss in (_squared_error, _absolute_error)
-            )
-        as_is, reshaped = criterion(noise, start.split), criterion(noise.view_as(target), start.split)
-    except (RuntimeError, ValueError, IndexError):  # the loss refuses one of the shapes: then nothing is hidden
-        return False
-    return not torch.isclose(as_is, reshaped, rtol=1e-3)
-
-
-def _squared_error(output: Tensor, target: Tensor) -> Tensor:
-    return (output - target).square().mean()
-
-
-def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
-    return (output - target).abs().mean()
-
-
-def _normalised_twice(subject: Subject, start: Start) -> Diagnosis | None:
-    """A softmax or sigmoid inside the user's loss or step, in front of a loss that applies it itself."""
-    output = start.output
-    if output is None or start.confined.name:
-        return None
-    measured = torch.tensor(start.references.initial)
-    for known in _known_criteria(output, start.split):
-        link, name = _normaliser(known)
-        if link is None:
-            continue
-        once, twice = known(output, start.split).cpu(), known(link(output), start.split).cpu()
-        if torch.isclose(twice, measured, rtol=1e-5) and not torch.isclose(once, measured, rtol=1e-4):
-            return _at_loss(
-                subject,
-                f"{name} twice",
-                f"the loss is the {known.name} of the outputs' {name}: the {name} is applied twice",
-                f"Give the loss the outputs as they are; it applies the {name} itself.",
-            )
-    return None
-
-
-def _known_criteria(output: Tensor, split: Split) -> list[Criterion]:
-    try:
-        return list(known_criteria(output, split))
-    except SubjectError:
-        return []
-
-
-def _normaliser(known: Criterion) -> tuple[Callable[[Tensor], Tensor] | None, str]:
-    """What the known loss applies to its input."""
-    if known.task.kind in CLASS_TASKS:
-        return (lambda output: output.softmax(known.task.class_dim)), "softmax"
-    if known.name == WITH_LOGITS:
-        return torch.sigmoid, "sigmoid"
-    return None, ""
-
-
-def _wrong_sign(subject: Subject, start: Start) -> Diagnosis | None:
-    """The loss has no floor and its negative has one, as only the negative of a loss does."""
-    criterion = _criterion(subject)
-    if criterion is None or start.output is None or start.floor != -math.inf or subject.task.kind is TaskKind.UNKNOWN:
-        return None
-    reversed_floor = lowest_loss(lambda output, split: -criterion(output, split), start.output, start.split)
-    if reversed_floor is None or not math.isfinite(reversed_floor):
-        return None
-    return _at_loss(
-        subject,
-        "wrong sign",
-        "the loss has the wrong sign: it falls without end as the outputs get worse, and its negative has a floor at "
-        f"{reversed_floor:.3g}",
-        "Take the negative of the loss, for instance of the log-probability of the right class.",
-    )
 
 
 def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
@@ -211,7 +74,7 @@ def _softmax_twice_formula(subject: Subject, floor: float) -> str:
 
 def _equal_inputs(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     """Examples with the same input and different targets: no model can tell them apart."""
-    start, criterion = attempt.start, _criterion(subject)
+    start, criterion = attempt.start, subject.criterion
     if criterion is None or start.output is None or start.output.shape[:1] != (start.examples,):
         return None
     groups = input_groups(start.split, start.examples)
@@ -250,8 +113,8 @@ def _broken(subject: Subject, attempt: Attempt) -> Diagnosis | None:
 
 def _no_gradient(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     if attempt.best.cut:
-        return _no_graph(subject)
-    if len(attempt.best.idle) < attempt.best.trainable:
+        return no_graph(subject)
+    if len(attempt.best.idle) < attempt.best.trainable or _whole_batch_has_gradient(subject):
         return None
     return Diagnosis(
         "zero gradient",
@@ -261,17 +124,14 @@ def _no_gradient(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     )
 
 
-def _no_graph(subject: Subject) -> Diagnosis:
-    trainable = sum(parameter.requires_grad for parameter in subject.model.parameters())
-    if not trainable:
-        message = "no parameter of the model is trainable"
-        treatment = "Set `requires_grad_(True)` on what shall be trained."
-    else:
-        message = f"none of the {trainable} trainable parameters gets a gradient: the loss is cut from the model"
-        treatment = (
-            "Look between model and loss for `detach`, `.data`, `.item()`, NumPy, `torch.tensor`, argmax, `no_grad`."
-        )
-    return Diagnosis("no gradient", message, treatment, Confidence.CERTAIN)
+def _whole_batch_has_gradient(subject: Subject) -> bool:
+    """Whether units that are dead for a few examples are alive for others."""
+    with subject.sandbox():
+        calm(subject.model)
+        subject.model.zero_grad()
+        loss, _ = subject.compute_loss(subject.model, subject.batches.first(1)[0])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return any(parameter.grad is not None and parameter.grad.any() for parameter in subject.model.parameters())
 
 
 def _inputs_ignored(attempt: Attempt) -> Diagnosis | None:
@@ -289,21 +149,22 @@ def _inputs_ignored(attempt: Attempt) -> Diagnosis | None:
 
 
 def _stuck(attempt: Attempt) -> Diagnosis | None:
-    """The height of the plateau says what is learned: the last bias, or nothing; None where it is something."""
-    known, reached = attempt.start.references, attempt.best.curve.best
+    """A plateau at a known height, with most parameters out of the graph: nothing is learned, or the last bias."""
+    known, reached, fit = attempt.start.references, attempt.best.curve.best, attempt.best
+    if 2 * len(fit.idle) < fit.trainable:
+        return None
     if _near(reached, known.prior, attempt):
-        return Diagnosis(
-            "only the bias learns",
-            f"this is the loss of the best constant output, {known.prior:.4g}; the inputs are not used{_cut(attempt)}",
-            "Find where the inputs are lost: dead units, inputs that hardly differ or do not belong to their targets.",
-        )
-    if _near(reached, known.zero, attempt):
-        return Diagnosis(
-            "no signal",
-            f"this is the loss of zero outputs, {known.zero:.4g}; nothing is learned{_cut(attempt)}",
-            "Look for a cut graph, dead units or weights that all start the same.",
-        )
-    return None
+        height = f"that is the loss of the best constant output, {known.prior:.4g}; only the last bias learns"
+        cause = "only the bias learns"
+    elif _near(reached, known.zero, attempt):
+        height, cause = f"that is the loss of zero outputs, {known.zero:.4g}; nothing is learned", "no signal"
+    else:
+        return None
+    return Diagnosis(
+        cause,
+        height + _cut(attempt),
+        "Find what cuts the parameters off: a `detach` in forward, dead units, weights that start at zero.",
+    )
 
 
 def _cut(attempt: Attempt) -> str:

@@ -48,7 +48,7 @@ def measure_references(subject: Subject, batches: Sequence[Batch]) -> References
         with torch.enable_grad():  # the last operation is read from the graph
             loss, outputs = subject.compute_loss(subject.model, batch)
         losses.append(loss.detach())
-        if subject.objective and subject.objective.criterion:
+        if subject.criterion:
             observed.append(Observed(subject.output_tensor(outputs), subject.split(batch)))
     initial = float(torch.stack(losses).mean())
     return _with_references(subject, initial, observed) if observed else References(initial)
@@ -56,10 +56,10 @@ def measure_references(subject: Subject, batches: Sequence[Batch]) -> References
 
 def _with_references(subject: Subject, initial: float, observed: Sequence[Observed]) -> References:
     task, confined = subject.task, output_range(observed[0].output, subject.task.class_dim)
-    detached = [Observed(each.output.detach().float(), each.split) for each in observed]
+    detached = [Observed(at_least_float32(each.output.detach()), each.split) for each in observed]
     values = torch.cat([each.output.flatten() for each in detached])
     units = unit_dimension(detached[0].output, task)
-    zeros = torch.zeros(detached[0].output.shape[units] if detached[0].output.ndim > 1 else 1, device=subject.device)
+    zeros = detached[0].output.new_zeros(detached[0].output.shape[units] if detached[0].output.ndim > 1 else 1)
     constant = fit_constant(subject, detached, confined, units, zeros)
     return References(
         initial=initial,
@@ -70,6 +70,11 @@ def _with_references(subject: Subject, initial: float, observed: Sequence[Observ
         output_deviation=float(values.std()),
         examples=sum(each.output.numel() // max(zeros.numel(), 1) for each in detached),
     )
+
+
+def at_least_float32(output: Tensor) -> Tensor:
+    """Half precision is too coarse to optimise in."""
+    return output if output.dtype is torch.float64 else output.float()
 
 
 def _as_reported(constant: Tensor, task: Task) -> tuple[float, ...]:
@@ -89,15 +94,15 @@ def loss_of_constant(
     subject: Subject, observed: Sequence[Observed], confined: OutputRange, units: int, constant: Tensor
 ) -> Tensor | None:
     """Mean loss if every prediction were `link(constant)`; None if the loss cannot be computed for it."""
-    objective = subject.objective
-    assert objective is not None and objective.criterion is not None, "the caller has a criterion"
+    criterion = subject.criterion
+    assert criterion is not None, "the caller has seen it"
     losses = []
     for each in observed:
         shape = [1] * each.output.ndim
         shape[units] = constant.numel()
         outputs = confined.link(constant.view(shape).expand(each.output.shape))
         try:
-            losses.append(objective.criterion(outputs, each.split))
+            losses.append(criterion(outputs, each.split))
         except (RuntimeError, ValueError, IndexError, TypeError):  # a loss that reads more than the main output
             return None
     return torch.stack(losses).mean()
@@ -133,7 +138,7 @@ def first_guess(task: Task, observed: Sequence[Observed], confined: OutputRange,
     if task.kind in CLASS_TASKS:
         labels = torch.cat([target.flatten() for _, target in pairs if target is not None] or [zeros[:0]]).long()
         counts = torch.bincount(labels[(labels >= 0) & (labels < zeros.numel())], minlength=zeros.numel())
-        return counts.clamp_min(1e-3).log() if counts.numel() == zeros.numel() else zeros.clone()
+        return counts.to(zeros.dtype).clamp_min(1e-3).log() if counts.numel() == zeros.numel() else zeros.clone()
     if any(target is None or target.numel() != output.numel() for output, target in pairs):
         return zeros.clone()
     rows = [
@@ -141,7 +146,7 @@ def first_guess(task: Task, observed: Sequence[Observed], confined: OutputRange,
         for output, target in pairs
         if target is not None
     ]
-    means = torch.cat(rows).float().mean(0)
+    means = torch.cat(rows).to(zeros.dtype).mean(0)
     if task.kind is TaskKind.MULTI_LABEL:
         return means.clamp(1e-6, 1 - 1e-6).logit()
     return means if confined is FREE else zeros.clone()

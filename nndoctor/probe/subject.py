@@ -87,6 +87,11 @@ class Subject:
         """Which loss is measured, and why."""
         return self.objective.origin if self.objective else "no loss"
 
+    @property
+    def criterion(self) -> Callable[[Tensor, Split], Tensor] | None:
+        """The loss as a function of the main output, None where it is none."""
+        return self.objective.criterion if self.objective else None
+
     def sandbox(self) -> AbstractContextManager[Undo]:
         """A sandbox around model and loss; see `nndoctor.probe.session`."""
         return sandbox(self.model, self.objective and self.objective.holder, seed=self.seed)

@@ -31,8 +31,10 @@ def scan(request: ScanRequest) -> Report:
     failures: list[Failure] = []
     if sources:
         from nndoctor.scan.interpreter.run import run_program
+        from nndoctor.scan.parsing import collector_off
 
-        program = run_program(project, sources)
+        with collector_off():
+            program = run_program(project, sources)
         examined = len({*program.sources, *sources})
         failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
         findings = [*_findings(program, request), *_unparsed(sources, request)]

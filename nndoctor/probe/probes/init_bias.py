@@ -74,8 +74,8 @@ def _verdict(subject: Subject, references: References, measurements: dict[str, F
 def _is_offset(references: References) -> bool:
     assert references.zero is not None and references.prior is not None, "checked by the caller"
     distance = max(abs(value - references.output_mean) for value in references.constant)
-    far = FAR_RATIO * max(references.prior, 0.0)
-    return references.zero > far and references.initial > far and distance > FAR_DISTANCE
+    far = FAR_RATIO * references.prior
+    return references.prior > 0 and references.zero > far and references.initial > far and distance > FAR_DISTANCE
 
 
 def _is_imbalanced(subject: Subject, references: References, zero: float, prior: float) -> bool:

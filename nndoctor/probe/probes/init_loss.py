@@ -18,9 +18,10 @@ from nndoctor.probe.subject import Subject, TaskKind
 EXCESS_NATS = 2.0
 # Inputs that were never normalised are a second symptom, so less of the first will do.
 EXCESS_NATS_OF_RAW_INPUTS = 0.5
-# Healthy regressions start at 0.98 to 1.10 times the variance of the targets; at 100 times, the outputs spread ten
-# times as widely as the targets do.
-EXCESS_SQUARES = 100.0
+# Healthy regressions start at 0.98 to 1.10 times the variance of the targets; at 10,000 times, the outputs spread a
+# hundred times as widely as the targets do.
+EXCESS_SQUARES = 1e4
+EXCESS_SQUARES_OF_RAW_INPUTS = 100.0
 # A model cannot know the labels before training; half of the best constant's loss leaves room for chance.
 LEAK_SHARE = 0.5
 # Below this, in nats, the batches hold hardly more than one class and the prior says nothing.
@@ -95,7 +96,8 @@ def _is_over_confident(subject: Subject, references: References) -> bool:
         limit = EXCESS_NATS_OF_RAW_INPUTS if _has_raw_inputs(subject) else EXCESS_NATS
         return references.initial - zero > limit * nat
     if subject.task.kind is TaskKind.REGRESSION and prior is not None:
-        return references.initial > EXCESS_SQUARES * max(zero, prior)
+        times = EXCESS_SQUARES_OF_RAW_INPUTS if _has_raw_inputs(subject) else EXCESS_SQUARES
+        return references.initial > times * max(zero, prior)
     return False
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nndoctor.findings import Figure, Finding, Series
+from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.effort import Effort
+from nndoctor.probe.loss_faults import diagnose_start
 from nndoctor.probe.memorising import Attempt, Start, memorise, starting_point
-from nndoctor.probe.plateau import Diagnosis, diagnose_fit, diagnose_floor, diagnose_start
+from nndoctor.probe.plateau import diagnose_fit, diagnose_floor
 from nndoctor.probe.references import CLASS_TASKS, first_tensor
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject

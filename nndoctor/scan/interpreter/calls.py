@@ -190,7 +190,7 @@ def unknown_call(run: Machine, callee: Value, args: Arguments, node: cst.CSTNode
 
 def call_function(run: Machine, function: Function, args: Arguments, node: cst.CSTNode) -> Value:
     """Follow a function of the project; from the memo if nothing that it read has changed."""
-    run.called.add(function.node)
+    run.called.add(id(function.node))
     if any(type(d) is Api and d.name in _CONTEXT_MANAGERS for d in function.decorators):
         return Term("context manager", info={"function": function, "args": args})
     if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS or _is_exhausted(run, function):
@@ -268,7 +268,7 @@ def run_context_manager(run: Machine, manager: Term, body: Callable[[Value], Non
 
 
 def _is_exhausted(run: Machine, function: Function) -> bool:
-    return run.spent.get(function.node, 0) > MAX_IN_FUNCTION
+    return run.spent.get(id(function.node), 0) > MAX_IN_FUNCTION
 
 
 def _active(run: Machine, function: Function) -> int:
@@ -308,7 +308,7 @@ def follow(
         value = _run_body(run, function, frame)
     finally:
         run.frames.pop()
-        run.spent[function.node] = run.spent.get(function.node, 0) + 1 + run.statements - before
+        run.spent[id(function.node)] = run.spent.get(id(function.node), 0) + 1 + run.statements - before
         run.assumed, run.grad, run.amp = saved
     return value
 

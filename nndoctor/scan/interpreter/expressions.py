@@ -46,29 +46,29 @@ def _attribute(run: Machine, node: cst.Attribute) -> Value:
 
 
 def _integer(run: Machine, node: cst.Integer) -> Value:
-    found = run.constants.get(node)
+    found = run.constants.get(id(node))
     if found is None:
         try:
             found = Const(int(node.value, 0))
         except ValueError:  # more digits than Python converts, or an old octal
             found = Term("number")
-        run.constants[node] = found
+        run.constants[id(node)] = found
     return found
 
 
 def _float(run: Machine, node: cst.Float) -> Value:
-    found = run.constants.get(node)
+    found = run.constants.get(id(node))
     if found is None:
-        found = run.constants[node] = Const(float(node.value.replace("_", "")))
+        found = run.constants[id(node)] = Const(float(node.value.replace("_", "")))
     return found
 
 
 def _string(run: Machine, node: cst.SimpleString) -> Value:
-    found = run.constants.get(node)
+    found = run.constants.get(id(node))
     if found is None:
         text = node.value.lstrip("rRbBuU")
         quotes = 3 if text[:3] in ('"""', "'''") else 1
-        found = run.constants[node] = Const(text[quotes:-quotes])
+        found = run.constants[id(node)] = Const(text[quotes:-quotes])
     return found
 
 

@@ -135,7 +135,18 @@ def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
         return otherwise
     if _count(then) + _count(otherwise) > MAX_LEAVES:
         return UNKNOWN if isinstance(key, str) and key.startswith("$") else Term("joined")
-    return Choice(guard, then, otherwise)
+    return choice(guard, then, otherwise)
+
+
+def choice(guard: Term, then: Value, otherwise: Value) -> Choice:
+    """The choice between two values; one object for each, so that calls on it are remembered."""
+    if guard.attrs is None:
+        guard.attrs = {}
+    key = ("choice", id(then), id(otherwise))
+    found: Choice | None = guard.attrs.get(key)
+    if found is None:
+        found = guard.attrs[key] = Choice(guard, then, otherwise)
+    return found
 
 
 def same(a: Value, b: Value) -> bool:

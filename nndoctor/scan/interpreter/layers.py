@@ -23,7 +23,8 @@ def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
         layer = Lib(api, "layer", bound(args, torch_api.PARAMETERS.get(operation, ())), run.frame.source, node)
         layer.attrs[OPERATION] = operation
         layer.attrs["$frame"] = run.frame
-        run.note("layer", node, layer, args=args, operation=operation)
+        if operation == "batchnorm" and len(args.positional) > 1:
+            run.note("layer", node, layer, args=args, operation=operation)
         return run.born(layer)  # type: ignore[no-any-return]
     if name in torch_api.LOSSES:
         loss = Lib(api, "loss", bound(args, ("weight",)), run.frame.source, node)
@@ -156,7 +157,8 @@ def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, n
         output.shape = shape_rules.of_layer(run, layer, operation, tensor)
     if operation == "flatten" and output.shape is None and type(tensor) is Term and tensor.shape is not None:
         output.shape = _flattened(run, layer, tensor.shape)
-    run.note("apply", node, layer, operation=operation, input=tensor, output=output)
+    if operation in torch_api.MODE_OPS:
+        run.note("apply", node, layer, operation=operation, input=tensor, output=output)
     return output
 
 

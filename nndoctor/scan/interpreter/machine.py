@@ -39,7 +39,7 @@ Signal = str | None
 # what exceeds them is not followed further, and is unknown.
 MAX_STATEMENTS = 20_000
 MAX_DEPTH = 16
-MAX_IN_FUNCTION = 3_000  # statements of one function, over all its activations
+MAX_IN_FUNCTION = 2_000  # statements of one function, over all its activations
 
 
 class Frame:
@@ -87,16 +87,17 @@ class Machine(Heap):
         self.amp: Value = Const(False)  # whether autocast is on
         self.loops: tuple[Loop, ...] = ()
         self.frames: list[Frame] = []
-        self.called: set[cst.CSTNode] = set()
-        self.made: set[cst.CSTNode] = set()  # classes that were called
+        self.called: set[int] = set()  # ids of the nodes of functions that were called
         self.memo: dict[Any, Any] = {}
         self.terms: dict[Any, Term] = {}
         self.apis: dict[str, Api] = {}
-        self.constants: dict[cst.CSTNode, Value] = {}
+        self.values: dict[Any, Const] = {}
+        self.constants: dict[int, Value] = {}  # by the id of their node
         self.dispatch: dict[type, Callable[..., Value]] = {}
         self.execute: dict[type, Callable[..., Signal]] = {}
         self.statements = 0
-        self.spent: dict[cst.CSTNode, int] = {}  # function -> statements run in it
+        self.spent: dict[int, int] = {}  # id of a function's node -> statements run in it
+        self.repeated: set[tuple[int, int, int]] = set()  # loops that ran twice inside an outer loop
         self.in_forward = 0  # depth of module forwards being followed
         self.optimizers: list[Value] = []
 
@@ -107,7 +108,7 @@ class Machine(Heap):
 
     def site(self, node: cst.CSTNode) -> Site:
         """The place of a node of the running source file."""
-        return Site(self.frame.source, node)
+        return Site(self.frames[-1].source, node)
 
     def term(
         self,
@@ -122,7 +123,7 @@ class Machine(Heap):
         found = self.terms.get(key)
         if found is not None and found.grad is self.grad:
             return found
-        made = Term(op, inputs, self.frame.source if self.frames else None, node, act, info, self.grad)
+        made = Term(op, inputs, self.frames[-1].source if self.frames else None, node, act, info, self.grad)
         self.terms[key] = made
         return made
 
@@ -153,6 +154,14 @@ class Machine(Heap):
         found = self.apis.get(name)
         if found is None:
             found = self.apis[name] = Api(name)
+        return found
+
+    def constant(self, value: object) -> Const:
+        """A computed constant; one object for each value."""
+        key = (type(value), value)
+        found = self.values.get(key)
+        if found is None:
+            found = self.values[key] = Const(value)
         return found
 
     def born(self, thing: Any) -> Any:
@@ -345,6 +354,8 @@ class Machine(Heap):
         `unrolled` says that these are the loop's real iterations; otherwise they stand for any number of them.
         """
         outer = self.loops
+        if not unrolled and self._has_run(loop):
+            binds = binds[:1]
         self.loops = (*outer, loop)
         depth = len(self.frame.pending)
         signal: Signal = None
@@ -360,6 +371,16 @@ class Machine(Heap):
         self.loops = outer
         self.meet(depth, (BREAK,))
         return signal if signal in (RETURN, RAISE) else None
+
+    def _has_run(self, loop: Loop) -> bool:
+        """Whether an outer loop is in a later iteration, and this one has shown there what its repetition does."""
+        if not self.loops:
+            return False
+        key = (id(self.loops[-1]), id(loop.node), id(loop.iterable))
+        if key in self.repeated:
+            return True
+        self.repeated.add(key)
+        return False
 
     def _widen(self, mark: int) -> bool:
         """Numbers that the body changes are unknown from the second time on; says whether another run can differ."""
@@ -378,7 +399,7 @@ class Machine(Heap):
 
     def lookup(self, name: str) -> Value | None:
         """The value of a name in the running scope, then outwards."""
-        scope: Scope | None = self.frame.scope
+        scope: Scope | None = self.frames[-1].scope
         found = scope.names.get(name) if scope is not None else None
         if found is not None:
             return self.resolve(found) if type(found) is Choice else found
@@ -395,7 +416,8 @@ class Machine(Heap):
 
     def assign(self, name: str, value: Value) -> None:
         """Bind a name in the running scope, or where `global` or `nonlocal` says."""
-        scope = self.frame.scope
+        frame = self.frames[-1]
+        scope = frame.scope
         if scope.globals is not None and name in scope.globals:
             target = scope.parent
             while target is not None and name not in target.names and target.parent is not None:
@@ -403,7 +425,7 @@ class Machine(Heap):
             if target is not None:
                 self.write(target.names, name, value)
                 return
-        if self.frame.function is None:
+        if frame.function is None:
             self.write(scope.names, name, value)
         else:
             self.write_local(scope.names, name, value)

@@ -140,7 +140,6 @@ def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
 
 def instantiate(run: Machine, cls: Class, args: calls.Arguments, node: Any) -> Value:
     """`Class(args)`."""
-    run.made.add(cls.node)
     if any(root in torch_api.AUTOGRAD_FUNCTIONS for root in cls.roots):
         return run.term("call", (cls, *args.all), node)
     instance = Instance(cls, run.frame.source, node)

@@ -64,7 +64,7 @@ def _fold(run: Machine, symbol: str, compute: Callable[[Any, Any], Any], a: Cons
     if symbol in ("**", "<<") and isinstance(b.value, int | float) and abs(b.value) > MAX_POWER:
         return run.term("number", (), node)
     try:
-        return Const(compute(a.value, b.value))
+        return run.constant(compute(a.value, b.value))
     except (ArithmeticError, TypeError, ValueError):
         return run.term("number", (), node)
 

@@ -83,7 +83,7 @@ def _run_roots(run: Machine, sources: set[SourceFile]) -> None:
         if cls.source in sources:
             _guarded(run, cls.source, lambda c=cls: _run_class(run, c))  # type: ignore[misc]
     for function in list(run.program.functions):
-        if function.source in sources and function.node not in run.called and function.owner is None:
+        if function.source in sources and id(function.node) not in run.called and function.owner is None:
             _guarded(run, function.source, lambda f=function: _run_root(run, f))  # type: ignore[misc]
     for container in run.program.containers:
         if "$applied" not in container.attrs and container.source in sources and container.name == "Sequential":
@@ -92,7 +92,7 @@ def _run_roots(run: Machine, sources: set[SourceFile]) -> None:
 
 def _run_class(run: Machine, cls: Class) -> None:
     """The methods of a class that nobody called, on an object made with unknown arguments if there is none."""
-    methods = [m for m in cls.attrs.values() if type(m) is Function and m.node not in run.called]
+    methods = [m for m in cls.attrs.values() if type(m) is Function and id(m.node) not in run.called]
     if not methods:
         return
     known = list(run.optimizers)
@@ -103,7 +103,7 @@ def _run_class(run: Machine, cls: Class) -> None:
         if cls.is_module:
             _forget_mode(run, receiver)
         for method in sorted(methods, key=_forward_first):
-            if method.node not in run.called and method.name != "__init__":
+            if id(method.node) not in run.called and method.name != "__init__":
                 _call_root(run, method, receiver)
     run.optimizers = known
 

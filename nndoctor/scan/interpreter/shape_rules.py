@@ -43,7 +43,9 @@ _FILLED = frozenset({"zeros", "ones", "empty", "rand", "randn", "full"})
 
 
 def _filled(run: Machine, args: Any) -> Shape | None:
-    """The shape that `torch.zeros(...)` is told."""
+    """The shape that `torch.zeros(...)` is told inside a model; a made-up input beside it shows no more than one case."""
+    if not run.in_forward:
+        return None
     given = args.positional or tuple(v for k, v in args.keywords.items() if k in ("size", "shape"))
     target = sizes(run, given)
     return Shape(tuple(d for d in target if d is not None)) if target and None not in target else None

@@ -182,7 +182,7 @@ def step(run: Machine, optimizer: Value, node: Any, scaler: Value | None = None,
         "step", node, optimizer, grads=state(run, optimizer, GRADS), clip=state(run, optimizer, CLIP), scaler=scaler,
         scale=state(run, optimizer, SCALE), closure=closure,
     )  # fmt: skip
-    turn(run, optimizer, GRADS, dict.fromkeys(("initial", CLEAN, FRESH, STALE, WIPED), SPENT), node)
+    turn(run, optimizer, GRADS, dict.fromkeys(("initial", FRESH, STALE), SPENT), node)
     run.write(cells(optimizer), CLIP, State("none", run.site(node)))
     return Const(None)
 
@@ -191,7 +191,7 @@ def reset(run: Machine, optimizers: list[Value], node: Any, subject: Value) -> V
     """`zero_grad()` of an optimizer or a model, or any other way to clear gradients."""
     run.happen("reset", node, subject, optimizers=tuple((o, state(run, o, GRADS)) for o in optimizers))
     for optimizer in optimizers:
-        turn(run, optimizer, GRADS, {"initial": CLEAN, SPENT: CLEAN, STALE: CLEAN, FRESH: WIPED, UNKNOWN: CLEAN}, node)
+        turn(run, optimizer, GRADS, {"initial": CLEAN, SPENT: CLEAN, STALE: WIPED, FRESH: WIPED, UNKNOWN: CLEAN}, node)
     return Const(None)
 
 
