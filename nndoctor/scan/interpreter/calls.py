@@ -308,9 +308,17 @@ def follow(
         value = _run_body(run, function, frame)
     finally:
         run.frames.pop()
-        run.spent[id(function.node)] = run.spent.get(id(function.node), 0) + 1 + run.statements - before
+        _account(run, function, frame, run.statements - before)
         run.assumed, run.grad, run.amp = saved
     return value
+
+
+def _account(run: Machine, function: Function, frame: Frame, statements: int) -> None:
+    """Charge a function with the statements that it ran itself."""
+    key = id(function.node)
+    run.spent[key] = run.spent.get(key, 0) + 1 + statements - frame.inner
+    if run.frames:
+        run.frames[-1].inner += statements
 
 
 def _run_body(run: Machine, function: Function, frame: Frame) -> Value:

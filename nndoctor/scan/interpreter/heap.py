@@ -11,7 +11,7 @@ Cells = dict[Any, Any]
 Cell = tuple[int, Any]
 Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
 
-MAX_LEAVES = 6  # a value of more alternatives than a reader could follow is unknown
+MAX_LEAVES = 4  # a value of more alternatives than a reader could follow is unknown
 INITIAL, UNKNOWN = State("initial"), State("unknown")
 ABSENT = State("absent")  # an item that a list has on one path only
 

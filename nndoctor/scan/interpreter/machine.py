@@ -39,19 +39,20 @@ Signal = str | None
 # what exceeds them is not followed further, and is unknown.
 MAX_STATEMENTS = 20_000
 MAX_DEPTH = 16
-MAX_IN_FUNCTION = 2_000  # statements of one function, over all its activations
+MAX_IN_FUNCTION = 600  # statements of one function itself, over all its activations
 
 
 class Frame:
     """One activation of a function, class body or module."""
 
-    __slots__ = ("depth", "function", "is_class", "on_yield", "pending", "receiver", "results", "scope", "source", "yields")
+    __slots__ = ("depth", "function", "inner", "is_class", "on_yield", "pending", "receiver", "results", "scope", "source", "yields")
 
     def __init__(self, source: SourceFile, scope: Scope, depth: int, function: Function | None = None) -> None:
         self.source = source
         self.scope = scope
         self.depth = depth
         self.function = function
+        self.inner = 0  # statements run by the functions that it called
         self.is_class = False
         self.on_yield: Callable[[Value], None] | None = None  # runs the body of `with` where a context manager yields
         self.receiver: Value | None = None
@@ -360,11 +361,11 @@ class Machine(Heap):
         depth = len(self.frame.pending)
         signal: Signal = None
         for bind in binds:
-            mark = self.mark()
+            mark, events = self.mark(), len(self.program.events)
             bind()
             signal = self.under(None, True, body)
             self.meet(depth, (CONTINUE,))
-            goes_on = unrolled or self._widen(mark)
+            goes_on = unrolled or self._widen(mark, len(self.program.events) > events)
             self.release()
             if signal in (BREAK, RETURN, RAISE) or not goes_on:
                 break
@@ -382,20 +383,23 @@ class Machine(Heap):
         self.repeated.add(key)
         return False
 
-    def _widen(self, mark: int) -> bool:
-        """Numbers that the body changes are unknown from the second time on; says whether another run can differ."""
-        changed = False
+    def _widen(self, mark: int, told: bool) -> bool:
+        """Numbers that the body changes are unknown from the second time on; says whether another run can tell more.
+
+        It can if something changed, and the body did more than compute: it told an event or changed an object.
+        """
+        changed, names = False, self.frames[-1].scope.names
         for cells, key, before, after in self.since(mark).values():
             if type(after) is Const and type(before) is Const and not same(before, after):
                 if isinstance(after.value, int | float) and not isinstance(after.value, bool):
                     write = self.write if (id(cells), key) in self.written else self.write_local
                     write(cells, key, Term("counter"))
                     continue
-            if before is not None and not same(before, after):
+            if cells is not names and (id(cells), key) in self.written:
+                changed = told = True
+            elif before is not None and not same(before, after):
                 changed = True
-            elif before is None and (id(cells), key) in self.written:
-                changed = True
-        return changed
+        return changed and told
 
     def lookup(self, name: str) -> Value | None:
         """The value of a name in the running scope, then outwards."""
