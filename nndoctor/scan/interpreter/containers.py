@@ -147,7 +147,7 @@ def augmented(run: Machine, node: cst.AugAssign, before: Value, operand: Value) 
     result = operators.binary(run, name.removesuffix("Assign"), before, operand, node)
     if name == "AddAssign":
         note_accumulation(run, node, before, operand, result)
-    return result
+    return run.counted(result)
 
 
 def note_accumulation(run: Machine, node: Any, before: Value, operand: Value, result: Value) -> None:

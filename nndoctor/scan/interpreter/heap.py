@@ -104,12 +104,19 @@ class Heap:
                 self.clock += 1
                 self.written[cell] = self.clock
 
-    def join(self, guard: Term, then: Difference, otherwise: Difference) -> None:
-        """Make the state after a branch, standing in the state of `otherwise`."""
+    def join(self, guard: Term, then: Difference, otherwise: Difference, start: int) -> None:
+        """Make the state after a branch that began at clock `start`, standing in the state of `otherwise`.
+
+        An object that was made on one side is not known on the other, and stays as that side left it.
+        """
         for cell in {**then, **otherwise}:
             here = otherwise.get(cell)
             there = then.get(cell)
             cells, key, before, _ = here or there  # type: ignore[misc]
+            if (here is None or there is None) and self.births.get(cell[0], 0) > start:
+                if there is not None:
+                    self.write(cells, key, there[3])
+                continue
             joined = join(guard, there[3] if there else before, here[3] if here else before, key)
             if joined is not cells.get(key):
                 (self.write if cell in self.written else self.write_local)(cells, key, joined)

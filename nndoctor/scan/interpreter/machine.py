@@ -64,11 +64,11 @@ class Frame:
 class Pending:
     """A path that left early: its changes are joined where its way and ours meet again."""
 
-    __slots__ = ("difference", "guard", "kind", "mark", "truth")
+    __slots__ = ("difference", "guard", "kind", "mark", "start", "truth")
 
-    def __init__(self, kind: str, mark: int, difference: Difference, guard: Term, truth: bool) -> None:
+    def __init__(self, kind: str, begun: tuple[int, int], difference: Difference, guard: Term, truth: bool) -> None:
         self.kind = kind
-        self.mark = mark
+        self.mark, self.start = begun  # of the trail, and of the clock
         self.difference = difference
         self.guard = guard
         self.truth = truth
@@ -291,11 +291,11 @@ class Machine(Heap):
         if known is not None:
             return self.under(condition, known, then if known else otherwise)
         guard = guard_of(condition) or Term("branch")
-        mark = self.mark()
+        mark, start = self.mark(), self.clock
         left = self.under(guard, True, then)
         changed = self._take_back(mark)
         right = self.under(guard, False, otherwise)
-        signal = self._merge(guard, mark, changed, left, right)
+        signal = self._merge(guard, (mark, start), changed, left, right)
         self.release()
         return signal
 
@@ -309,25 +309,28 @@ class Machine(Heap):
         self.undo(mark)
         return changed
 
-    def _merge(self, guard: Term, mark: int, changed: Difference, left: Signal, right: Signal) -> Signal:
+    def _merge(
+        self, guard: Term, begun: tuple[int, int], changed: Difference, left: Signal, right: Signal
+    ) -> Signal:
+        mark, start = begun
         if left == right:
-            self.join(guard, changed, self.since(mark))
+            self.join(guard, changed, self.since(mark), start)
             return left
         if left is not None and right is None:
-            self._leave(left, mark, changed, guard, True)
+            self._leave(left, begun, changed, guard, True)
             return None
         other = self._take_back(mark)
         for cells, key, _, value in changed.values():
             (self.write if (id(cells), key) in self.written else self.write_local)(cells, key, value)
-        self._leave(right, mark, other, guard, False)
+        self._leave(right, begun, other, guard, False)
         return left
 
-    def _leave(self, kind: Signal, mark: int, difference: Difference, guard: Term, truth: bool) -> None:
+    def _leave(self, kind: Signal, begun: tuple[int, int], difference: Difference, guard: Term, truth: bool) -> None:
         """One side left by `kind`; the other goes on, knowing that the condition was not as it was there."""
         if kind is None or kind == RAISE:
             return
         self.marks += 1  # until the paths meet again
-        self.frame.pending.append(Pending(kind, mark, difference, guard, truth))
+        self.frame.pending.append(Pending(kind, begun, difference, guard, truth))
         self.assume(guard, not truth)
 
     def meet(self, depth: int, kinds: tuple[str, ...]) -> None:
@@ -341,7 +344,7 @@ class Machine(Heap):
                 continue
             here = self.since(path.mark)
             then, otherwise = (path.difference, here) if path.truth else (here, path.difference)
-            self.join(path.guard, then, otherwise)
+            self.join(path.guard, then, otherwise, path.start)
             self.release()
         pending.extend(reversed(kept))
 
@@ -355,6 +358,7 @@ class Machine(Heap):
         `unrolled` says that these are the loop's real iterations; otherwise they stand for any number of them.
         """
         outer = self.loops
+        loop.unrolled = unrolled
         if not unrolled and self._has_run(loop):
             binds = binds[:1]
         self.loops = (*outer, loop)
@@ -372,6 +376,11 @@ class Machine(Heap):
         self.loops = outer
         self.meet(depth, (BREAK,))
         return signal if signal in (RETURN, RAISE) else None
+
+    def counted(self, value: Value) -> Value:
+        """A number that a loop of unknown length counts up is unknown from the start."""
+        endless = self.loops and not self.loops[-1].unrolled
+        return Term("counter") if endless and type(value) is Const and type(value.value) in (int, float) else value
 
     def _has_run(self, loop: Loop) -> bool:
         """Whether an outer loop is in a later iteration, and this one has shown there what its repetition does."""

@@ -28,6 +28,7 @@ from nndoctor.scan.values import (
     Term,
     Tuple,
     Value,
+    leaves,
 )
 
 GRADS, CLIP, SCALE, MODE = "$grads", "$clip", "$scale", "$mode"
@@ -258,11 +259,11 @@ def children(module: Value) -> Iterator[Value]:
     attrs = getattr(module, "attrs", None) or {}
     for key, value in list(attrs.items()):
         if key == "$items":
-            yield from (value.values() if type(value) is dict else value)
-        elif type(value) in (Instance, Lib):
-            if is_model(value):
-                yield value
-        elif key == "$rest" and value is not None:
+            for item in value.values() if type(value) is dict else value:
+                yield from leaves(item)
+        elif type(value) is Choice or (key == "$rest" and value is not None):
+            yield from (leaf for leaf in leaves(value) if is_model(leaf))
+        elif type(value) in (Instance, Lib) and is_model(value):
             yield value
 
 
