@@ -1,0 +1,5 @@
+"""What the tests of the static pass share."""
+
+import pytest
+
+pytest.register_assert_rewrite("programs")
