@@ -250,9 +250,9 @@ class Scope:
         self.globals: set[str] | None = None  # names declared global or nonlocal
 
 
-Value = (
-    Const | Term | Tuple | Container | Function | Class | Instance | Lib | Api | Method | Module | Choice | State | Any
-)
+# Any of the kinds above. They are told apart by `type(value) is Kind`, which mypy narrows from `Any`; a union of them
+# would make it ask for a case for each kind wherever an attribute is read.
+Value = Any
 
 NONE, TRUE, FALSE = Const(None), Const(True), Const(False)
 
@@ -270,11 +270,25 @@ def leaves(value: Value, assumed: dict[Term, bool] | None = None) -> Iterator[Va
 
 
 def _linearised(bases: tuple[Value, ...]) -> tuple[Class, ...]:
-    order: list[Class] = []
-    for base in bases:
-        if type(base) is Class:
-            order.extend(cls for cls in base.mro if cls not in order)
-    return tuple(order)
+    """Python's own order (C3) of the classes that these bases bring; depth first where they admit no such order."""
+    direct = [base for base in bases if type(base) is Class]
+    if len(direct) < 2:
+        return direct[0].mro if direct else ()
+    merged = _merged([*(list(base.mro) for base in direct), list(direct)])
+    return tuple(merged if merged is not None else dict.fromkeys(cls for base in direct for cls in base.mro))
+
+
+def _merged(orders: list[list[Class]]) -> list[Class] | None:
+    """One order that keeps each of these; None if they contradict each other."""
+    merged: list[Class] = []
+    while orders := [order for order in orders if order]:
+        later = {cls for order in orders for cls in order[1:]}
+        head = next((order[0] for order in orders if order[0] not in later), None)
+        if head is None:
+            return None
+        merged.append(head)
+        orders = [order[1:] if order[0] is head else order for order in orders]
+    return merged
 
 
 def _library_roots(bases: tuple[Value, ...]) -> frozenset[str]:
