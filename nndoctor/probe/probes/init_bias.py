@@ -87,8 +87,8 @@ def _is_imbalanced(subject: Subject, references: References, zero: float, prior:
     if references.examples < LABELS_PER_CLASS * classes or not _sees_every_class(subject, references, classes):
         return False
     nat = zero / math.log(classes)
-    gap = zero - prior > IMBALANCE_NATS * nat and references.initial - prior > IMBALANCE_NATS * nat
-    return gap and zero > IMBALANCE_RATIO * prior
+    unset = references.initial - prior > (zero - prior) / 2  # else the bias is where it should be
+    return unset and zero - prior > IMBALANCE_NATS * nat and zero > IMBALANCE_RATIO * prior
 
 
 def _sees_every_class(subject: Subject, references: References, classes: int) -> bool:

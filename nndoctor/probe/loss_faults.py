@@ -1,0 +1,146 @@
+"""What is wrong with a loss before any step: no graph, broadcast shapes, a softmax too many, the wrong sign."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nndoctor.findings import Confidence
+from nndoctor.probe.batch import tensors
+from nndoctor.probe.criteria import WITH_LOGITS, Criterion, known_criteria, squeezed
+from nndoctor.probe.diagnosis import Diagnosis
+from nndoctor.probe.errors import SubjectError
+from nndoctor.probe.floors import lowest_loss
+from nndoctor.probe.memorising import Start
+from nndoctor.probe.references import CLASS_TASKS
+from nndoctor.probe.subject import Split, Subject, TaskKind
+
+
+def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
+    """What is wrong before any step: no graph, shapes that broadcast, a loss that rewards wrong answers."""
+    if not start.learnable:
+        return no_graph(subject)
+    return _broadcast(subject, start) or _normalised_twice(subject, start) or _wrong_sign(subject, start)
+
+
+def no_graph(subject: Subject) -> Diagnosis:
+    """Nothing can be trained: all is frozen, or the loss is no function of the parameters."""
+    trainable = sum(parameter.requires_grad for parameter in subject.model.parameters())
+    if not trainable:
+        message = "no parameter of the model is trainable"
+        treatment = "Set `requires_grad_(True)` on what shall be trained."
+    else:
+        message = f"none of the {trainable} trainable parameters gets a gradient: the loss is cut from the model"
+        treatment = (
+            "Look between model and loss for `detach`, `.data`, `.item()`, NumPy, `torch.tensor`, argmax, `no_grad`."
+        )
+    return Diagnosis("no gradient", message, treatment, Confidence.CERTAIN)
+
+
+def _at_loss(subject: Subject, cause: str, message: str, treatment: str) -> Diagnosis:
+    objective = subject.objective
+    place, line = (objective.location, objective.source_line) if objective else (None, None)
+    return Diagnosis(cause, message, treatment, Confidence.CERTAIN, place, line)
+
+
+def _broadcast(subject: Subject, start: Start) -> Diagnosis | None:
+    """An elementwise loss of (N, 1) and (N,) compares each output with every target."""
+    output = start.output
+    target = next((t for t in tensors(start.split.targets) if output is not None and _alike_but_shape(output, t)), None)
+    if output is None or target is None or not _depends_on_shape(subject, start, output, target):
+        return None
+    shape = tuple((output.detach() + target).shape)
+    return _at_loss(
+        subject,
+        "broadcast shapes",
+        f"outputs {tuple(output.shape)} and targets {tuple(target.shape)} are broadcast to {shape} in the loss: "
+        "each output is compared with every target",
+        "Bring both to one shape, for instance `outputs.view_as(targets)`.",
+    )
+
+
+def _alike_but_shape(output: Tensor, target: Tensor) -> bool:
+    same_size = target.numel() == output.numel() and target.numel() > 1
+    return same_size and target.shape != output.shape and squeezed(target) == squeezed(output)
+
+
+def _depends_on_shape(subject: Subject, start: Start, output: Tensor, target: Tensor) -> bool:
+    """Whether the loss of random outputs changes once they have the targets' shape; or is a known broadcast one."""
+    criterion = subject.criterion
+    noise = torch.randn_like(output)
+    try:
+        if criterion is None:
+            return any(
+                math.isclose(float(loss(output, target)), start.references.initial, rel_tol=1e-4)
+                and not torch.isclose(loss(output, target), loss(output.view_as(target), target), rtol=1e-3)
+                for loss in (_squared_error, _absolute_error)
+            )
+        as_is, reshaped = criterion(noise, start.split), criterion(noise.view_as(target), start.split)
+    except (RuntimeError, ValueError, IndexError):  # the loss refuses one of the shapes: then nothing is hidden
+        return False
+    return not torch.isclose(as_is, reshaped, rtol=1e-3)
+
+
+def _squared_error(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).square().mean()
+
+
+def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).abs().mean()
+
+
+def _normalised_twice(subject: Subject, start: Start) -> Diagnosis | None:
+    """A softmax or sigmoid inside the user's loss or step, in front of a loss that applies it itself."""
+    output = start.output
+    if output is None or start.confined.name:
+        return None
+    measured = start.references.initial
+    for known in _known_criteria(output, start.split):
+        link, name = _normaliser(known)
+        if link is None:
+            continue
+        once, twice = float(known(output, start.split)), float(known(link(output), start.split))
+        if math.isclose(twice, measured, rel_tol=1e-5) and not math.isclose(once, measured, rel_tol=1e-4):
+            return _at_loss(
+                subject,
+                f"{name} twice",
+                f"the loss is the {known.name} of the outputs' {name}: the {name} is applied twice",
+                f"Give the loss the outputs as they are; it applies the {name} itself.",
+            )
+    return None
+
+
+def _known_criteria(output: Tensor, split: Split) -> list[Criterion]:
+    try:
+        return list(known_criteria(output, split))
+    except SubjectError:
+        return []
+
+
+def _normaliser(known: Criterion) -> tuple[Callable[[Tensor], Tensor] | None, str]:
+    """What the known loss applies to its input."""
+    if known.task.kind in CLASS_TASKS:
+        return (lambda output: output.softmax(known.task.class_dim)), "softmax"
+    if known.name == WITH_LOGITS:
+        return torch.sigmoid, "sigmoid"
+    return None, ""
+
+
+def _wrong_sign(subject: Subject, start: Start) -> Diagnosis | None:
+    """The loss has no floor and its negative has one, as only the negative of a loss does."""
+    criterion = subject.criterion
+    if criterion is None or start.output is None or start.floor != -math.inf or subject.task.kind is TaskKind.UNKNOWN:
+        return None
+    reversed_floor = lowest_loss(lambda output, split: -criterion(output, split), start.output, start.split)
+    if reversed_floor is None or not math.isfinite(reversed_floor):
+        return None
+    return _at_loss(
+        subject,
+        "wrong sign",
+        "the loss has the wrong sign: it falls without end as the outputs get worse, and its negative has a floor at "
+        f"{reversed_floor:.3g}",
+        "Take the negative of the loss, for instance of the log-probability of the right class.",
+    )
