@@ -103,9 +103,24 @@ def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
     if lib.kind == "loss":
         return call_loss(run, lib.name, args, node, lib)
     if lib.kind == "model":
-        output = run.term("logits", args.all, node, "raw", {"layer": lib})
+        output = _output_of_model(run, lib, args, node)
         return training.noted_forward(run, lib, output, args, node)
     return calls.unknown_call(run, lib, args, node)
+
+
+_HEADS = ("fc", "classifier", "head", "last_linear", "_fc", "heads")  # where torchvision, timm and others keep it
+
+
+def _output_of_model(run: Machine, model: Lib, args: Any, node: Any) -> Value:
+    """The logits of a library model, or what a head gives that the user has put in."""
+    own = next((model.attrs[name] for name in _HEADS if name in model.attrs), None)
+    if own is None:
+        return run.term("logits", args.all, node, "raw", {"layer": model})
+    features = run.term("features", args.all, node, None, {"layer": model})
+    run.in_forward += 1
+    output = calls.call_value(run, own, calls.Arguments((features,)), node)
+    run.in_forward -= 1
+    return output
 
 
 def _call_sequential(run: Machine, module: Lib, args: Any, node: Any) -> Value:

@@ -51,23 +51,24 @@ def _expression(run: Machine, node: cst.Expr) -> Signal:
 
 
 def _assign(run: Machine, node: cst.Assign) -> Signal:
-    before = _own_operand(run, node) if run.loops else None
     value = run.dispatch[type(node.value)](run, node.value)
-    if before is not None and type(value) is Term and value.op == "+":
-        others = [operand for operand in value.inputs if operand is not before]
-        containers.note_accumulation(run, node.value, before, others[0] if others else before, value)
+    if run.loops and type(node.targets[0].target) is cst.Name:
+        _note_own_sum(run, node.targets[0].target.value, value)
     for target in node.targets:
         bind(run, target.target, value)
     return None
 
 
-def _own_operand(run: Machine, node: cst.Assign) -> Value | None:
-    """The value of `x` before `x = x + y`."""
-    value, target = node.value, node.targets[0].target
-    if type(value) is not cst.BinaryOperation or type(target) is not cst.Name or type(value.operator) is not cst.Add:
-        return None
-    named = any(type(side) is cst.Name and side.value == target.value for side in (value.left, value.right))
-    return run.lookup(target.value) if named else None
+def _note_own_sum(run: Machine, name: str, value: Value) -> None:
+    """Remember `x = x + y`, also weighted as in a moving average."""
+    for total in run.leaves(value):
+        if type(total) is not Term or total.op != "+":
+            continue
+        before = run.lookup(name)
+        for own, other in (total.inputs, total.inputs[::-1]):
+            if own is before or (type(own) is Term and own.op == "*" and any(part is before for part in own.inputs)):
+                containers.note_accumulation(run, total.node, before, other, total)
+                break
 
 
 def _annotated(run: Machine, node: cst.AnnAssign) -> Signal:

@@ -167,10 +167,15 @@ def _mark_as_loss(value: Value) -> None:
         value.act = LOSS
     if value.op == "/":
         _mark_as_loss(value.inputs[0])
-    weighted = value.op == "*" and any(type(side) is Const for side in value.inputs)
+    weighted = value.op == "*" and any(map(_is_weight, value.inputs))
     if weighted or value.op in ("+", "-", "scaled", "returned", "neg"):
         for summand in value.inputs:
             _mark_as_loss(summand)
+
+
+def _is_weight(value: Value) -> bool:
+    """Whether a factor is a number from the configuration."""
+    return type(value) is Const or (type(value) is Term and value.op in ("attribute", "parameter", "name", "import"))
 
 
 def step(run: Machine, optimizer: Value, node: Any, scaler: Value | None = None, args: Any = None) -> Value:
@@ -428,14 +433,14 @@ def made(run: Machine, instance: Instance, node: Any) -> None:
 
 
 def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
-    """`p.grad = None` clears gradients; any other value sets them."""
+    """`p.grad = None` clears gradients; any other value may be zero or a gradient."""
     if name != "grad":
         return
     if type(value) is Const and value.value is None:
         reset(run, list(run.optimizers), node, receiver)
     else:
         for optimizer in run.optimizers:
-            turn(run, optimizer, GRADS, dict.fromkeys(("initial", CLEAN, WIPED, SPENT, STALE), FRESH), node)
+            run.write(cells(optimizer), GRADS, State(UNKNOWN, run.site(node)))
 
 
 __all__ = ["Frame", "backward", "clip", "escape", "forward", "is_training", "mode", "reset", "set_mode", "step", "unscale"]

@@ -12,7 +12,7 @@ from nndoctor.scan.interpreter import graph, training
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import BOUNDED, LOG, LOG_SOFTMAX, LOSS, RAW, RELU, SIGMOID, SOFTMAX, Const, Site, Term, Value
+from nndoctor.scan.values import BOUNDED, LOG, LOG_SOFTMAX, LOSS, RAW, RELU, SIGMOID, SOFTMAX, Const, Instance, Site, Term, Value
 
 
 def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
@@ -178,6 +178,8 @@ def _is_loss(value: Any) -> bool:
         return False
     if value.act == LOSS:
         return True
-    callee = value.inputs[0] if value.op == "call" and value.inputs else None
-    name = training.name_of(callee).lower()
+    if value.op == "forward" and type(value.inputs[1]) is Instance:
+        name = value.inputs[1].cls.name.lower()
+    else:
+        name = training.name_of(value.inputs[0] if value.op in ("call", "forward") and value.inputs else None).lower()
     return name.endswith("loss") or name in ("criterion", "loss_fn", "loss_func", "loss_function", "objective")

@@ -32,7 +32,7 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
         if _mode_names(event, event.details["mode"]) != {TRAIN} or not graph.has_mode_layers(program, event.subject):
             continue
         loop = event.loops[-1] if event.loops else None
-        if loop is None or loop in training_loops or id(loop.iterable) in trained_on or not _over_batches(loop):
+        if loop is None or loop in training_loops or id(loop.iterable) in trained_on or not _over_batches(event, loop):
             continue
         if _without_graph(event):
             yield _evaluated(event, Confidence.CERTAIN)
@@ -40,9 +40,12 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
             yield _evaluated(event, Confidence.LIKELY)
 
 
-def _over_batches(loop: Loop) -> bool:
-    """Whether a loop may run over the batches of a loader, not over steps that it counts."""
-    return loop.iterable is not None and not (type(loop.iterable) is Term and loop.iterable.op == "range")
+def _over_batches(event: Event, loop: Loop) -> bool:
+    """Whether a loop may run over the batches of a loader, not over steps that it counts, as sampling does."""
+    if loop.iterable is None or (type(loop.iterable) is Term and loop.iterable.op == "range"):
+        function = event.frames[-1].function
+        return function is not None and bool(_EVALUATION.search(function.name))
+    return True
 
 
 def _without_graph(event: Event) -> bool:

@@ -8,7 +8,7 @@ from nndoctor.findings import Confidence
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.shapes import Dim
+from nndoctor.scan.shapes import MIXED, Dim, order, product
 from nndoctor.scan.values import Site, Term
 
 
@@ -25,9 +25,10 @@ def view_that_mixes(program: Program) -> Iterator[Draft]:
 
 
 def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
-    """Whether the view has fewer dimensions and its first is not the source's first."""
+    """Whether the view has fewer dimensions, and its first takes in values of several examples."""
     kept = [d for d in target if not d.is_one]
-    return len(kept) < len(source) and not kept[0].equals(source[0])
+    rows = (kept[0], product(kept[1:]))
+    return len(kept) < len(source) and not kept[0].equals(source[0]) and order(source, rows) == MIXED
 
 
 def _evidence(event: Event) -> tuple[tuple[Site, str], ...]:

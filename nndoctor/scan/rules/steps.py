@@ -29,18 +29,17 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
         found = states(event, event.details["grads"])
         stale = [s for s in found if s.name == STALE]
         resets = [e for e in program.of("reset") if _resets(e, event.subject)]
-        if not stale or (len(stale) < len(found) and (resets or not _all_used(found))):
+        if not event.loops or not stale or (len(stale) < len(found) and (resets or not _all_used(found))):
             continue
-        if not resets:
-            yield _never(program, event, stale[0])
-        elif all(reset.frames[0] is event.frames[0] for reset in resets):
-            outside = [reset for reset in resets if _is_outside(reset, event)]
+        if any(reset.frames[0] is not event.frames[0] for reset in resets):
+            continue  # another run of the program clears them: nobody knows when
+        outside = [reset for reset in resets if _is_outside(reset, event)]
+        inside = [reset for reset in resets if reset.loops[: len(event.loops)] == event.loops]
+        if outside and not inside:
             before = [reset for reset in outside if reset.order < event.order]
-            inside = [reset for reset in resets if reset.loops[: len(event.loops)] == event.loops]
-            if outside and not inside:
-                yield _outside((before or outside)[-1], event, stale[0])
-            elif inside and len(stale) == len(found):
-                yield _never(program, event, stale[0])
+            yield _outside((before or outside)[-1], event, stale[0])
+        elif len(stale) == len(found) or not resets:
+            yield _never(program, event, stale[0])
 
 
 def _all_used(found: list[State]) -> bool:
@@ -52,8 +51,9 @@ def _resets(event: Event, optimizer: Value) -> bool:
 
 
 def _is_outside(reset: Event, step: Event) -> bool:
-    """Whether the reset stands in a loop around the loop that steps."""
-    return len(reset.loops) < len(step.loops) and reset.loops == step.loops[: len(reset.loops)]
+    """Whether the reset stands in a loop around the loop that steps, or before all loops."""
+    around = len(reset.loops) < len(step.loops) and reset.loops == step.loops[: len(reset.loops)]
+    return around and (bool(reset.loops) or reset.order < step.order)
 
 
 def _never(program: Program, step: Event, stale: State) -> Draft:
@@ -103,6 +103,27 @@ def zero_grad_between_backward_and_step(program: Program) -> Iterator[Draft]:
             wiped = found and all(s.name == WIPED for s in found) and not fed_since.get(id(event.subject))
             if wiped and found[0].site is not None and event.details["closure"] is None:
                 yield _thrown_away(event, found[0])
+
+
+@rule("ND203")
+def zero_grad_in_each_micro_batch(program: Program) -> Iterator[Draft]:
+    """Gradients are accumulated over a loop in which each round throws away those of the round before."""
+    steps = list(program.of("step"))
+    for event in program.of("reset"):
+        for optimizer, grads in event.details["optimizers"]:
+            found = states(event, grads)
+            if not event.loops or not found or any(s.name != FRESH for s in found):
+                continue
+            inner = event.loops[-1]
+            own = [e for e in steps if e.subject is optimizer]
+            later = next((e for e in own if e.order > event.order and e.loops == event.loops[:-1]), None)
+            repeated = any(e.loops == event.loops for e in program.of("backward") if e.site.node is found[0].site.node)
+            if later is None or not repeated or inner.unrolled or any(inner in e.loops for e in own):
+                continue
+            if all(s.name == FRESH for s in states(later, later.details["grads"])):
+                wiped = State(WIPED, event.site)
+                wiped.before = found[0]
+                yield _thrown_away(later, wiped)
 
 
 def _thrown_away(step: Event, wiped: State) -> Draft:
