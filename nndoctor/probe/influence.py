@@ -77,7 +77,7 @@ def _effect(before: Tensor, after: Tensor, count: int) -> Effect | None:
     if not dims or before.shape != after.shape:
         return None
     change = after - before
-    if not change.isfinite().all():  # between NaN or infinity and the same there is no change
+    if not _norms(change).isfinite():  # between NaN or infinity and the same there is no change
         same = (before == after) | (before.isnan() & after.isnan())
         change = change.masked_fill(same, 0.0).nan_to_num(nan=1.0)
     pairs = itertools.combinations([dim for dim in dims if before.shape[dim] == count], 2)

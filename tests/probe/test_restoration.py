@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nndoctor.probe import registry
 from nndoctor.probe.batch import leaves
 from nndoctor.probe.batches import Batches
 from nndoctor.probe.effort import Effort
+from nndoctor.probe.optimizers import optimizer_maker
 from nndoctor.probe.registry import Outcome, examine, load_probes
 from nndoctor.probe.subject import Objective, Split, Subject
 
@@ -139,6 +141,28 @@ def with_gradients(model: nn.Module) -> None:
             parameter.grad = torch.full_like(parameter, float(number))
     next(model.parameters()).requires_grad_(False)
     list(model.modules())[-1].eval()
+
+
+def test_an_optimizer_that_the_user_has_begun_to_use_is_left_alone() -> None:
+    subject = zoo.subject("mlp", BRIEF)
+    used = torch.optim.AdamW(subject.model.parameters(), lr=1e-3)
+    subject.compute_loss(subject.model, subject.batches.kept[0])[0].backward()
+    used.step()
+    subject = replace(subject, optimizer=optimizer_maker(used, "used"))
+    before = optimizer_state(used)
+    for code in load_probes():
+        examine(code, subject, BRIEF)
+        assert list(differences(before, optimizer_state(used))) == [], code
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    state = {
+        f"{number} {key}": attribute(value)
+        for number, parameter in enumerate(optimizer.param_groups[0]["params"])
+        for key, value in optimizer.state[parameter].items()
+    }
+    groups = [{key: attribute(value) for key, value in group.items()} for group in optimizer.param_groups]
+    return state | {"groups": groups[0]}
 
 
 class Touchy(nn.Module):
