@@ -17,7 +17,7 @@ from nndoctor.probe import registry
 from nndoctor.probe.batch import leaves
 from nndoctor.probe.batches import Batches
 from nndoctor.probe.effort import Effort
-from nndoctor.probe.optimizers import optimizer_maker
+from nndoctor.probe.optimizers import optimizer_recipe
 from nndoctor.probe.registry import Outcome, examine, load_probes
 from nndoctor.probe.subject import Objective, Split, Subject
 
@@ -148,7 +148,7 @@ def test_an_optimizer_that_the_user_has_begun_to_use_is_left_alone() -> None:
     used = torch.optim.AdamW(subject.model.parameters(), lr=1e-3)
     subject.compute_loss(subject.model, subject.batches.kept[0])[0].backward()
     used.step()
-    subject = replace(subject, optimizer=optimizer_maker(used, "used"))
+    subject = replace(subject, optimizer=optimizer_recipe(used, "used"))
     before = optimizer_state(used)
     for code in load_probes():
         examine(code, subject, BRIEF)
