@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -53,7 +54,7 @@ def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], 
     if request.stdin is not None:
         source = source_from_text(request.stdin, request.stdin_filename or "<stdin>")
         return [source], 1
-    paths = list(discover(request.paths, request.root, request.exclude, request.force_exclude))
+    paths = list(discover(request.paths, request.base or request.root, request.exclude, request.force_exclude))
     return [project.source(path) for path in paths if _matters(path, project)], len(paths)
 
 
@@ -128,11 +129,26 @@ def _wanted(code: str, request: ScanRequest) -> bool:
 def _reported(finding: Finding, source: SourceFile, request: ScanRequest) -> bool:
     if not _wanted(finding.code, request):
         return False
+    if request.per_file_ignores and finding.code in _ignored_in(source, request):
+        return False
     advice = finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
     if advice and not request.pedantic:
         return False
     assert finding.location is not None
     return not source.suppressions.covers(finding.code, finding.name, finding.location)
+
+
+def _ignored_in(source: SourceFile, request: ScanRequest) -> frozenset[str]:
+    """The codes that the configuration ignores in that file."""
+    from pathspec import GitIgnoreSpec
+
+    path = os.path.relpath(source.path, request.base or request.root)
+    matching = (
+        codes
+        for pattern, codes in request.per_file_ignores.items()
+        if GitIgnoreSpec.from_lines([pattern]).match_file(path)
+    )
+    return frozenset[str]().union(*matching)
 
 
 def _finding(draft: Draft) -> Finding:

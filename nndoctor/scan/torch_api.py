@@ -150,7 +150,7 @@ TRANSPARENT = frozenset(
     half bfloat16 type type_as clone expand expand_as repeat repeat_interleave narrow select index slice chunk split
     unbind movedim swapaxes swapdims detach requires_grad_ data identity forward returned masked_select index_select
     gather masked_fill view_as reshape_as retain_grad checkpoint xpu npu mps pad_sequence stack cat item_of pin_memory
-    flip roll nan_to_num clamp reversed element""".split()
+    flip roll nan_to_num clamp reversed element joined""".split()
 )
 ACTIVATION_OPS = frozenset(
     """relu relu6 tanh hardtanh hardsigmoid softsign leakyrelu prelu rrelu elu selu celu gelu silu mish softplus

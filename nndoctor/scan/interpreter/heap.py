@@ -11,7 +11,7 @@ Cells = dict[Any, Any]
 Cell = tuple[int, Any]
 Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
 
-MAX_LEAVES = 4  # a value of more alternatives than a reader could follow is unknown
+MAX_LEAVES = 4  # a value of more alternatives is summed up
 INITIAL, UNKNOWN = State("initial"), State("unknown")
 ABSENT = State("absent")  # an item that a list has on one path only
 
@@ -140,8 +140,9 @@ def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
     then, otherwise = _under(guard, True, then), _under(guard, False, otherwise)
     if same(then, otherwise):
         return otherwise
-    if _count(then) + _count(otherwise) > MAX_LEAVES:
-        return UNKNOWN if isinstance(key, str) and key.startswith("$") else Term("joined")
+    options = (*leaves(then), *leaves(otherwise))
+    if len(options) > MAX_LEAVES:
+        return UNKNOWN if isinstance(key, str) and key.startswith("$") else _summed_up(options)
     return choice(guard, then, otherwise)
 
 
@@ -188,5 +189,7 @@ def _under(guard: Term, truth: bool, value: Value) -> Value:
     return value
 
 
-def _count(value: Value) -> int:
-    return sum(1 for _ in leaves(value))
+def _summed_up(options: tuple[Value, ...]) -> Term:
+    """Too many alternatives to tell apart: what they have in common."""
+    acts = {option.act if type(option) is Term else None for option in options}
+    return Term("joined", options, act=acts.pop() if len(acts) == 1 else None)

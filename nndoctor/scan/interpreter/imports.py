@@ -20,7 +20,7 @@ def run_module(run: Machine, source: SourceFile, name: str) -> Module:
         return found
     module = run.modules[source] = Module(source, name)
     module.attrs["__name__"] = Const(name)
-    module.attrs["__file__"] = Term("file")
+    module.attrs["__file__"] = Const(str(source.path))
     tree = source.module
     if tree is None:
         return module

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import builtin_calls, calls, containers, dtypes, graph, layers, tensors, training
+from nndoctor.scan.interpreter import builtin_calls, calls, containers, dtypes, graph, layers, paths, tensors, training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
 from nndoctor.scan.values import FALSE, LOSS, NONE, TRUE, Api, Const, Function, Instance, Lib, Term, Tuple, Value
@@ -25,6 +25,8 @@ def call_api(run: Machine, api: Api, args: Any, node: Any) -> Value:
     if special is not None:
         return special(run, args, node)
     root = name.partition(".")[0]
+    if root in ("os", "sys", "pathlib"):
+        return paths.call(run, name, args, node)
     if root in _TORCH_ROOTS:
         made = _call_torch(run, name, args, node)
         if made is not None:
@@ -235,6 +237,8 @@ _SPECIAL: dict[str, Special] = {
 
 def term_method(run: Machine, receiver: Term, name: str, args: Any, node: Any) -> Value:
     """A method of a tensor or of an unknown value."""
+    if receiver.op == "path":
+        return paths.method(run, receiver, name)
     if receiver.op == "super":
         return _of_super(run, receiver, name, args, node)
     if receiver.attrs is not None and name in receiver.attrs:

@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import dtypes, shape_rules
+from nndoctor.scan.interpreter import dtypes, paths, shape_rules
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
 from nndoctor.scan.values import LOG_SOFTMAX, LOSS, SOFTMAX, Choice, Const, Container, Term, Tuple, Value
@@ -76,6 +76,8 @@ def attribute(run: Machine, tensor: Term, name: str, node: Any) -> Value:
             return run.resolve(found)
     if name == "shape":
         return shape_of(tensor)
+    if name == "parent" and tensor.op == "path":
+        return paths.parent(run, tensor)
     if name in ("data", "T", "mT", "real"):
         return _derived(run, "transposed" if name in ("T", "mT") else name, tensor, node)
     if name == "dtype" and tensor.dtype is not None:
