@@ -63,18 +63,31 @@ class Examples:
         return map_tensors(prepare, (self.args, self.kwargs)), found
 
 
-def batch_sizes(batch: Batch) -> list[int]:
-    """The numbers of examples the batch may have, the likeliest first; those after the first are as likely as it.
+def likely_sizes(batch: Batch) -> list[int]:
+    """The number of examples of a batch, and behind it any other number that all of its tensors would fit as well.
 
-    Every tensor of a batch counts the examples along its first dimension, or along its second behind the time steps.
+    Every tensor counts the examples along its first dimension, or along its second behind the time steps.
     """
+    voters = _voters([tensor for tensor in tensors(batch) if tensor.ndim])
     votes: Counter[int] = Counter()
-    for tensor in tensors(batch):
-        votes.update({size for size in tensor.shape[:2] if size > 1})
-    best = max(votes.values(), default=1)
-    sizes = [size for tensor in tensors(batch) for size in tensor.shape[:2] if votes[size] == best]
-    beside_time = _size_beside_time(tensors(batch))
-    return [beside_time] if beside_time in sizes else list(dict.fromkeys(sizes))
+    for tensor in voters:
+        votes.update({tensor.shape[0]: 2})
+        votes.update(tensor.shape[1:2])
+    fitting = [size for size in votes if size > 1 and all(size in tensor.shape[:2] for tensor in voters)]
+    beside_time = _size_beside_time(voters)
+    if beside_time is not None and beside_time in fitting:
+        return [beside_time]
+    if not votes:
+        return []
+    leading = Counter(tensor.shape[0] for tensor in voters if tensor.ndim > 1)
+    likeliest = max(votes, key=lambda size: (votes[size], leading[size]))
+    return [likeliest, *(size for size in fitting if size != likeliest)]
+
+
+def _voters(every: list[Tensor]) -> list[Tensor]:
+    """The tensors without those that examples share, as a mask (time, time) or positions (1, time)."""
+    own = [tensor for tensor in every if tensor.shape[0] > 1 and tensor.shape[:1] != tensor.shape[1:2]]
+    return own if 2 * len(own) >= len(every) else every
 
 
 def _size_beside_time(every: list[Tensor]) -> int | None:
@@ -170,8 +183,8 @@ def _ordinary_values(tokens: Tensor) -> Tensor:
     if tokens.ndim > 1 and tokens.shape[-1] > 1:
         ends = tokens[..., -1][tokens[..., -1] == tokens[..., -2]]
         values = _without(values, _distinct(ends))
-        everywhere = [value for value in values if bool((tokens == value).flatten(1).any(dim=1).all())]
-        values = _without(values, torch.stack(everywhere)) if everywhere else values
+        rows, counts = torch.cat([_distinct(row) for row in tokens]).unique(return_counts=True)  # type: ignore[no-untyped-call]
+        values = _without(values, rows[counts == len(tokens)])
     return values if len(values) > 1 else every
 
 

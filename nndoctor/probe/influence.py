@@ -197,6 +197,8 @@ class _EmbeddingTap(TorchFunctionMode):
         if func not in (F.embedding, F.embedding_bag) or not args or self.count not in args[0].shape[:2]:
             return result
         dim = args[0].shape[:2].index(self.count)
+        if result.shape[dim] != self.count:
+            return result
         leaf = result.detach().requires_grad_()
         self.leaves.append((leaf, dim))
         return leaf.clone()

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.errors import NotApplicableError
-from nndoctor.probe.examples import Call, Examples, batch_sizes, few_examples, why_no_examples
+from nndoctor.probe.examples import Call, Examples, few_examples, likely_sizes, why_no_examples
 from nndoctor.probe.influence import Effect, Influence, effects, gradient_influence, influence, run
 from nndoctor.probe.ownership import State, Step, culprit, trace
 from nndoctor.probe.recording import Recording, record
@@ -67,8 +67,8 @@ class Reading:
 
 def choose_examples(subject: Subject, batch: Batch) -> tuple[Examples, list[Examples]]:
     """A few examples of the batch, and other readings of it that are as likely as the first."""
-    sizes = batch_sizes(batch)
-    if not sizes:
+    sizes = likely_sizes(batch)
+    if not sizes or sizes[0] < 2:
         raise NotApplicableError("the batch holds fewer than two examples")
     if reason := why_no_examples(subject.split(batch), sizes[0]):
         raise NotApplicableError(reason)

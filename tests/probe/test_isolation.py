@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nndoctor.findings import Confidence, Severity
 from nndoctor.probe import examples, isolation
 from nndoctor.probe.batches import Batches
-from nndoctor.probe.examples import batch_sizes
+from nndoctor.probe.examples import likely_sizes
 from nndoctor.probe.subject import Split, Subject
 
 # ------------------------------------------------------------------------------------------------- dimensions
@@ -55,7 +55,42 @@ def test_sequence_first_inputs_with_one_label_an_example_are_understood() -> Non
 @pytest.mark.parametrize("name", ["language_model_sequence_first", "language_model_batch_first"])
 def test_targets_a_step_later_tell_which_dimension_is_time(name: str) -> None:
     batch = zoo.subject(name).batches.kept[0]
-    assert batch_sizes(batch) == [16]
+    assert likely_sizes(batch) == [16]
+
+
+N, T, D = 16, 12, 5  # examples, time steps, features
+
+
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [
+        ([floats(N, D), tokens(N)], [N]),
+        ([floats(T, N, D), tokens(N)], [N]),
+        ([floats(N, T, D), tokens(N)], [N]),
+        ([floats(N, T, D), floats(N, T)], [N, T]),
+        ([floats(N, 1, T), floats(N, 1, T)], [N]),
+        ([floats(T, N, D), tokens(N), tokens(N)], [N]),
+        ([floats(T), floats(N, T), floats(N, T)], [N, T]),
+        ([tokens(N, T), torch.ones(T, T).tril().long(), tokens(N)], [N]),
+        ([tokens(N, T), torch.arange(T)[None], tokens(N, T)], [N, T]),
+        ([floats(N, N), tokens(N)], [N]),
+        ([floats(N, N), floats(N, N)], [N]),
+        ([floats(N, D), tokens(2, 40), tokens(N)], [N]),
+        ([tokens(1, T), tokens(1, T)], [1, T]),
+        ([floats(1, 3, 8, 8), tokens(1)], [1]),
+        ([torch.tensor(3.0)], []),
+        (["text"], []),
+    ],
+    ids=lambda value: " ".join(str(tuple(getattr(part, "shape", ()))) for part in value) if value else "none",
+)
+def test_the_number_of_examples_is_found(batch: list[Any], sizes: list[int]) -> None:
+    assert likely_sizes(batch) == sizes
+
+
+def test_a_batch_of_one_sequence_is_skipped() -> None:
+    result, findings = checked(lambda x: x.cumsum(1), tokens(1, 12), targets=tokens(1, 12))
+    assert (findings, result.status) == ([], "skipped")
+    assert result.summary == "the batch holds fewer than two examples"
 
 
 def test_padding_tells_which_dimension_is_time() -> None:
@@ -190,6 +225,21 @@ def test_pictures_of_bytes_are_changed_within_their_values() -> None:
 
     _, (finding,) = checked(forward, tokens(16, 6, 6, high=255).to(torch.uint8).long())
     assert finding.measurements["operation"] == "mean"
+
+
+def test_bytes_are_changed_as_they_are() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(27, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype is torch.uint8
+            return self.head(x.flatten(1) / 255)
+
+    result, findings = examined(subject_of(Reader(), tokens(16, 3, 3, 3, high=255).to(torch.uint8)))
+    assert (findings, result.status) == ([], "ok")
+    assert np.allclose(np.diag(result.series["influence"].values), 1)
 
 
 def test_indices_alone_are_changed() -> None:
