@@ -94,7 +94,7 @@ def assemble(
         batches=batches,
         split=splitter,
         objective=found.objective,
-        optimizer=_find_optimizer(built, ingredients, request),
+        optimizer=_find_optimizer(model, ingredients, request),
         task=found.task,
         validation=validation,
         device=device,
@@ -172,13 +172,20 @@ def _find_objective(
         return find_objective(model, batches.first(1)[0], splitter, loss, step)
 
 
-def _find_optimizer(built: BuiltModel, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:
+def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:
+    """The user's optimizer, made once so that one that cannot be made is known now."""
+    configure = getattr(model, "configure_optimizers", None)
     if ingredients.optimizer is not None:
-        return optimizer_recipe(ingredients.optimizer, request.optimizer or "the optimizer")
-    if built.optimizer is not None:
-        return optimizer_recipe(built.optimizer, f"the optimizer of {request.model}")
-    configure = getattr(built.model, "configure_optimizers", None)
-    return optimizer_recipe(configure, "configure_optimizers") if callable(configure) else None
+        recipe = optimizer_recipe(ingredients.optimizer, request.optimizer or "the optimizer")
+    elif ingredients.built.optimizer is not None:
+        recipe = optimizer_recipe(ingredients.built.optimizer, f"the optimizer of {request.model}")
+    elif callable(configure):
+        recipe = optimizer_recipe(configure, "configure_optimizers")
+    else:
+        return None
+    with sandbox(model, seed=request.seed):
+        recipe(model)
+    return recipe
 
 
 def _notes(found: Found, splitter: Splitter, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is wrong with a loss before any step: no graph, broadcast shapes, a softmax too many, the wrong sign."""
+"""What is wrong with a loss before any step: no graph, broadcast shapes, a softmax too many or too few, the sign."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.floors import lowest_loss
 from nndoctor.probe.memorising import Start
+from nndoctor.probe.ranges import SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS
 from nndoctor.probe.subject import Split, Subject, TaskKind
 
@@ -23,7 +24,7 @@ def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
     """What is wrong before any step: no graph, shapes that broadcast, a loss that rewards wrong answers."""
     if not start.learnable:
         return no_graph(subject)
-    return _broadcast(subject, start) or _normalised_twice(subject, start) or _wrong_sign(subject, start)
+    return _broadcast(subject, start) or _normalised(subject, start) or _wrong_sign(subject, start)
 
 
 def no_graph(subject: Subject) -> Diagnosis:
@@ -92,25 +93,41 @@ def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean()
 
 
-def _normalised_twice(subject: Subject, start: Start) -> Diagnosis | None:
-    """A softmax or sigmoid inside the user's loss or step, in front of a loss that applies it itself."""
-    output = start.output
-    if output is None or start.confined.name:
+def _normalised(subject: Subject, start: Start) -> Diagnosis | None:
+    """A softmax or sigmoid inside the user's loss or step in front of a loss that applies it itself, or none at all."""
+    output, measured = start.output, start.references.initial
+    if output is None:
         return None
-    measured = start.references.initial
     for known in _known_criteria(output, start.split):
         link, name = _normaliser(known)
-        if link is None:
+        if link is None or math.isclose(float(known(output, start.split)), measured, rel_tol=1e-4):
             continue
-        once, twice = float(known(output, start.split)), float(known(link(output), start.split))
-        if math.isclose(twice, measured, rel_tol=1e-5) and not math.isclose(once, measured, rel_tol=1e-4):
+        if not start.confined.name and math.isclose(float(known(link(output), start.split)), measured, rel_tol=1e-5):
             return _at_loss(
                 subject,
                 f"{name} twice",
                 f"the loss is the {known.name} of the outputs' {name}: the {name} is applied twice",
                 f"Give the loss the outputs as they are; it applies the {name} itself.",
             )
+        if name == SOFTMAX and math.isclose(_mean_negative(known, output, start.split), measured, rel_tol=1e-5):
+            return _at_loss(
+                subject,
+                "no log-softmax",
+                "the loss is the mean negative output of the right class: it takes log-probabilities, and gets "
+                + ("probabilities" if start.confined.name == SOFTMAX else "logits"),
+                "Use `CrossEntropyLoss` on the logits, or return `log_softmax(logits, dim=1)` for `NLLLoss`.",
+            )
     return None
+
+
+def _mean_negative(known: Criterion, output: Tensor, split: Split) -> float:
+    """What NLLLoss gives for outputs that are no logarithms."""
+    labels = known.find(split).reshape(-1).long()
+    rows = output.movedim(known.task.class_dim, -1).reshape(-1, output.shape[known.task.class_dim])
+    counted = (labels >= 0) & (labels < rows.shape[1])
+    if labels.shape[0] != rows.shape[0]:
+        return math.nan
+    return -float(rows[counted].gather(1, labels[counted, None]).mean())
 
 
 def _known_criteria(output: Tensor, split: Split) -> list[Criterion]:
@@ -123,7 +140,7 @@ def _known_criteria(output: Tensor, split: Split) -> list[Criterion]:
 def _normaliser(known: Criterion) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """What the known loss applies to its input."""
     if known.task.kind in CLASS_TASKS:
-        return (lambda output: output.softmax(known.task.class_dim)), "softmax"
+        return (lambda output: output.softmax(known.task.class_dim)), SOFTMAX
     if known.name == WITH_LOGITS:
         return torch.sigmoid, "sigmoid"
     return None, ""

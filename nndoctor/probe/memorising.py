@@ -7,16 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from nndoctor.probe.batch import Batch, clone
 from nndoctor.probe.effort import Effort
-from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
 from nndoctor.probe.floors import Floors, find_floors
-from nndoctor.probe.ranges import FREE, OutputRange, output_range
-from nndoctor.probe.references import References, at_least_float32, measure_references
+from nndoctor.probe.ranges import OutputRange
+from nndoctor.probe.references import Observed, References, measure_references, observe
 from nndoctor.probe.subject import Split, Subject
 
 # Adam's usual rates; small nets want the high ones, deep ones the low. The second is only tried if the first fails.
@@ -40,12 +38,25 @@ class Start:
 
     batch: Batch
     examples: int
-    split: Split
-    output: Tensor | None  # the main output, None where the model returns none
+    seen: Observed
     references: References
     floors: Floors
-    confined: OutputRange
     learnable: bool  # the loss has a graph and the model has trainable parameters
+
+    @property
+    def split(self) -> Split:
+        """The examples as model and loss see them."""
+        return self.seen.split
+
+    @property
+    def output(self) -> Tensor | None:
+        """The main output, None where only the step knows what it is."""
+        return self.seen.output
+
+    @property
+    def confined(self) -> OutputRange:
+        """What the outputs are confined to."""
+        return self.seen.confined
 
     @property
     def floor(self) -> float | None:
@@ -122,29 +133,28 @@ def memorise(subject: Subject, start: Start, effort: Effort, rates: Sequence[flo
 
 def starting_point(subject: Subject, count: int) -> Start:
     """Measure the untrained model on that many examples, and how low their loss can fall."""
-    batch, examples = few_examples(subject, count)
-    criterion = subject.criterion
-    with subject.sandbox():
-        calm(subject.model)
-        references = measure_references(subject, [clone(batch)])
-        loss, output = answer(subject, batch)
-    split = subject.split(batch)
-    confined = output_range(output, subject.task.class_dim) if output is not None else FREE
-    output = at_least_float32(output.detach()) if output is not None else None
+    batch, examples, seen = _first_that_runs(subject, count)
     floors = Floors(None)
-    if criterion is not None and output is not None and output.numel() <= LARGEST_OUTPUT:
-        floors = find_floors(criterion, output, split, confined)
-    learnable = loss.requires_grad and any(parameter.requires_grad for parameter in subject.model.parameters())
-    return Start(batch, examples, split, output, references, floors, confined, learnable)
+    if subject.criterion is not None and seen.output is not None and seen.output.numel() <= LARGEST_OUTPUT:
+        floors = find_floors(subject.criterion, seen.output, seen.split, seen.confined)
+    trainable = any(parameter.requires_grad for parameter in subject.model.parameters())
+    references = measure_references(subject, [seen])
+    return Start(batch, examples, seen, references, floors, learnable=seen.has_graph and trainable)
 
 
-def answer(subject: Subject, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """The loss and the main output with their graph; no output where only the step knows what it is."""
-    loss, outputs = subject.compute_loss(subject.model, clone(batch))
-    try:
-        return loss, subject.output_tensor(outputs)
-    except NotApplicableError:
-        return loss, None
+def _first_that_runs(subject: Subject, count: int) -> tuple[Batch, int, Observed]:
+    """The few examples, or the whole batch for a model that takes no other."""
+    readings = list(few_examples(subject, count))
+    with subject.sandbox() as rewind:
+        for batch, examples in readings[:-1]:
+            calm(subject.model)
+            try:
+                return batch, examples, observe(subject, clone(batch))
+            except Exception:  # a model made for one batch size may raise anything
+                rewind()
+        batch, examples = readings[-1]
+        calm(subject.model)
+        return batch, examples, observe(subject, clone(batch))
 
 
 def fit(subject: Subject, start: Start, rate: float, steps: int, deadline: float) -> Fit:
@@ -167,8 +177,7 @@ def fit(subject: Subject, start: Start, rate: float, steps: int, deadline: float
             break
     again()
     idle = tuple(name for name, parameter in _trainable(subject) if _is_idle(parameter))
-    with torch.no_grad():
-        output = answer(subject, start.batch)[1]
+    output = observe(subject, clone(start.batch)).output
     cut = all(parameter.grad is None for _, parameter in _trainable(subject))
     return Fit(curve, output, idle, cut, len(_trainable(subject)))
 

@@ -34,41 +34,46 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One batch after a forward: the main output and what the loss is given."""
+    """What a forward gave, without its graph."""
 
-    output: Tensor
+    loss: Tensor
     split: Split
+    output: Tensor | None  # the main output, at least in float32; None where only the step knows what it is
+    confined: OutputRange
+    has_graph: bool  # of the loss
 
 
-def measure_references(subject: Subject, batches: Sequence[Batch]) -> References:
-    """Mean losses over the batches, in the mode that the model is in; leaves the weights alone."""
-    losses: list[Tensor] = []
-    observed: list[Observed] = []
-    for batch in batches:
-        with torch.enable_grad():  # the last operation is read from the graph
-            loss, outputs = subject.compute_loss(subject.model, batch)
-        losses.append(loss.detach())
-        if subject.criterion:
-            observed.append(Observed(subject.output_tensor(outputs), subject.split(batch)))
-    initial = float(torch.stack(losses).mean())
-    return _with_references(subject, initial, observed) if observed else References(initial)
+def observe(subject: Subject, batch: Batch) -> Observed:
+    """Run the model on the batch, in the mode that it is in."""
+    with torch.enable_grad():  # the last operation is read from the graph
+        loss, outputs = subject.compute_loss(subject.model, batch)
+    split = subject.split(batch)
+    try:
+        output = subject.output_tensor(outputs)
+    except NotApplicableError:
+        return Observed(loss.detach(), split, None, FREE, loss.requires_grad)
+    confined = output_range(output, subject.task.class_dim)
+    return Observed(loss.detach(), split, at_least_float32(output.detach()), confined, loss.requires_grad)
 
 
-def _with_references(subject: Subject, initial: float, observed: Sequence[Observed]) -> References:
-    task, confined = subject.task, output_range(observed[0].output, subject.task.class_dim)
-    detached = [Observed(at_least_float32(each.output.detach()), each.split) for each in observed]
-    values = torch.cat([each.output.flatten() for each in detached])
-    units = unit_dimension(detached[0].output, task)
-    zeros = detached[0].output.new_zeros(detached[0].output.shape[units] if detached[0].output.ndim > 1 else 1)
-    constant = fit_constant(subject, detached, confined, units, zeros)
+def measure_references(subject: Subject, observed: Sequence[Observed]) -> References:
+    """Mean loss over the batches, and the losses to compare it with."""
+    initial = float(torch.stack([each.loss for each in observed]).mean())
+    outputs = [each.output for each in observed if each.output is not None]
+    if subject.criterion is None or len(outputs) < len(observed):
+        return References(initial)
+    units, confined = unit_dimension(outputs[0], subject.task), observed[0].confined
+    zeros = outputs[0].new_zeros(outputs[0].shape[units] if outputs[0].ndim > 1 else 1)
+    constant = fit_constant(subject, observed, confined, units, zeros)
+    values = torch.cat([output.flatten() for output in outputs])
     return References(
         initial=initial,
-        zero=_finite(loss_of_constant(subject, detached, confined, units, zeros)),
-        prior=None if constant is None else _finite(loss_of_constant(subject, detached, confined, units, constant)),
-        constant=() if constant is None else _as_reported(constant, task),
+        zero=_finite(loss_of_constant(subject, observed, confined, units, zeros)),
+        prior=None if constant is None else _finite(loss_of_constant(subject, observed, confined, units, constant)),
+        constant=() if constant is None else _as_reported(constant, subject.task),
         output_mean=float(values.mean()),
         output_deviation=float(values.std()),
-        examples=sum(each.output.numel() // max(zeros.numel(), 1) for each in detached),
+        examples=values.numel() // max(zeros.numel(), 1),
     )
 
 
@@ -98,6 +103,7 @@ def loss_of_constant(
     assert criterion is not None, "the caller has seen it"
     losses = []
     for each in observed:
+        assert each.output is not None, "the caller has seen it"
         shape = [1] * each.output.ndim
         shape[units] = constant.numel()
         outputs = confined.link(constant.view(shape).expand(each.output.shape))
@@ -112,7 +118,7 @@ def fit_constant(
     subject: Subject, observed: Sequence[Observed], confined: OutputRange, units: int, zeros: Tensor
 ) -> Tensor | None:
     """The best constant outputs for any differentiable loss; None if there are none, or no best ones."""
-    constant = nn.Parameter(first_guess(subject.task, observed, confined, zeros))
+    constant = nn.Parameter(first_guess(subject.task, observed, confined, units, zeros))
     optimizer = torch.optim.LBFGS([constant], max_iter=FIT_ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -131,21 +137,20 @@ def fit_constant(
     return constant.detach() if bool(constant.isfinite().all()) else None
 
 
-def first_guess(task: Task, observed: Sequence[Observed], confined: OutputRange, zeros: Tensor) -> Tensor:
+def first_guess(task: Task, observed: Sequence[Observed], confined: OutputRange, units: int, zeros: Tensor) -> Tensor:
     """The exact answer for the commonest losses: log-frequencies, log-odds, means; zeros for all others."""
-    units = unit_dimension(observed[0].output, task)
-    pairs = [(each.output, first_tensor(each.split.targets)) for each in observed]
+    targets = [first_tensor(each.split.targets) for each in observed]
     if task.kind in CLASS_TASKS:
-        labels = torch.cat([target.flatten() for _, target in pairs if target is not None] or [zeros[:0]]).long()
+        labels = torch.cat([target.flatten() for target in targets if target is not None] or [zeros[:0]]).long()
         counts = torch.bincount(labels[(labels >= 0) & (labels < zeros.numel())], minlength=zeros.numel())
-        return counts.to(zeros.dtype).clamp_min(1e-3).log() if counts.numel() == zeros.numel() else zeros.clone()
-    if any(target is None or target.numel() != output.numel() for output, target in pairs):
-        return zeros.clone()
+        return counts.to(zeros.dtype).clamp_min(1e-3).log() if len(labels) else zeros.clone()
     rows = [
-        target.reshape(output.shape).movedim(units, -1).reshape(-1, zeros.numel())
-        for output, target in pairs
-        if target is not None
+        target.reshape(each.output.shape).movedim(units, -1).reshape(-1, zeros.numel())
+        for each, target in zip(observed, targets, strict=True)
+        if each.output is not None and target is not None and target.numel() == each.output.numel()
     ]
+    if len(rows) < len(observed):
+        return zeros.clone()
     means = torch.cat(rows).to(zeros.dtype).mean(0)
     if task.kind is TaskKind.MULTI_LABEL:
         return means.clamp(1e-6, 1 - 1e-6).logit()

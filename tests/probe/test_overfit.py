@@ -180,6 +180,11 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"build_model": lambda: Lightning(lambda logits: logits.softmax(1))},
         "softmax twice",
     ),
+    "logits for NLLLoss": ({"loss": nn.NLLLoss()}, "no log-softmax"),
+    "probabilities for NLLLoss": (
+        {"loss": nn.NLLLoss(), "build_model": lambda: Head(lambda logits: logits.softmax(1))},
+        "no log-softmax",
+    ),
     "tanh for targets beyond it": (
         {"build_model": lambda: Head(torch.tanh, 1), "loader": lambda: [(X, 5 * X[:, :1])], "loss": nn.MSELoss()},
         "tanh on the outputs",
@@ -288,7 +293,7 @@ def test_the_same_seed_gives_the_same_curve() -> None:
 def test_examples_have_as_many_labels_as_they_can() -> None:
     targets = torch.tensor([0] * 29 + [1, 2, 3])
     made = subject(build_model=mlp, loader=lambda: [(X, targets)])
-    batch, count = few_examples(made, 8)
+    batch, count = next(few_examples(made, 8))
     assert count == 8
     assert sorted(batch[1].tolist()) == [0, 0, 0, 0, 0, 1, 2, 3]
 
@@ -303,8 +308,9 @@ def test_a_model_for_one_batch_size_gets_whole_batches() -> None:
             return self.body(x.view(32, 16))  # type: ignore[no-any-return]
 
     made = subject(build_model=Fixed, loader=lambda: [(X, Y)])
-    assert few_examples(made, 8)[1] == 32
-    assert found(made) == []
+    result, findings = measured("NDP03", made)
+    assert result.measurements["examples"] == 32
+    assert findings == []
 
 
 def test_dropout_of_every_kind_is_off() -> None:

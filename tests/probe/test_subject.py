@@ -20,7 +20,7 @@ from nndoctor.errors import UserError
 from nndoctor.probe.batch import tensors
 from nndoctor.probe.build import build_subject, find_device
 from nndoctor.probe.effort import EFFORTS
-from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
+from nndoctor.probe.errors import NotApplicableError, SubjectError
 from nndoctor.probe.optimizers import learning_rate
 from nndoctor.probe.subject import Subject, TaskKind
 from nndoctor.requests import ProbeRequest
@@ -510,6 +510,11 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that is none": ({"loss": 3}, "--loss names an object of type int"),
     "a step that goes backward": ({"step": stepping}, "the step calls backward: it must return the loss"),
     "a step that optimises": ({"step": optimising}, "the step changes the weights: it must return the loss"),
+    "an optimizer that cannot be made": (
+        {"optimizer": lambda model: model.no_such_method()},
+        r"makes no optimizer at .*test_subject.py:\d+: AttributeError: .*; it is called with the model or with its",
+    ),
+    "an optimizer that is something else": ({"optimizer": lambda model: "adam"}, "returns no torch.optim.Optimizer"),
     "an optimizer that is none": ({"optimizer": "adam"}, "is of type str: name an optimizer"),
 }
 
@@ -520,12 +525,6 @@ def test_says_what_does_not_fit(name: str) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
         subject(**{"build_model": mlp, "loader": batches(X, Y), **attributes})
     assert "\n" not in str(caught.value)
-
-
-def test_an_optimizer_factory_that_fails_says_so_when_it_is_needed() -> None:
-    made = subject(build_model=mlp, loader=batches(X, Y), optimizer=lambda model: model.no_such_method())
-    with pytest.raises(EntrypointError, match=r"makes no optimizer at .*test_subject.py:\d+: AttributeError"):
-        made.make_optimizer(made.model)
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:

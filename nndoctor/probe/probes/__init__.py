@@ -1,0 +1,1 @@
+"""One module a probe; each registers its function under its code."""

@@ -8,7 +8,7 @@ from torch import nn
 
 from nndoctor.findings import Confidence, Figure, Finding, Severity
 from nndoctor.probe.effort import Effort
-from nndoctor.probe.references import References, first_tensor, measure_references
+from nndoctor.probe.references import References, first_tensor, measure_references, observe
 from nndoctor.probe.registry import Outcome, model_finding, probe
 from nndoctor.probe.subject import Subject, TaskKind
 
@@ -29,7 +29,7 @@ def init_bias(subject: Subject, effort: Effort) -> Outcome:
     """The loss of zero outputs against that of the best constant outputs, and the bias between them."""
     batches = subject.batches.first(effort.batches)
     subject.model.train()
-    references = measure_references(subject, batches)
+    references = measure_references(subject, [observe(subject, batch) for batch in batches])
     measurements = _figures(subject, references)
     return Outcome(
         summary=_summary(references),

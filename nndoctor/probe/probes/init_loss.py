@@ -9,7 +9,7 @@ import torch
 from nndoctor.findings import Figure, Finding
 from nndoctor.probe.batch import tensors
 from nndoctor.probe.effort import Effort
-from nndoctor.probe.references import CLASS_TASKS, References, measure_references
+from nndoctor.probe.references import CLASS_TASKS, References, measure_references, observe
 from nndoctor.probe.registry import Outcome, model_finding, probe
 from nndoctor.probe.subject import Subject, TaskKind
 
@@ -35,7 +35,7 @@ def init_loss(subject: Subject, effort: Effort) -> Outcome:
     """Mean loss over the first batches, beside the loss of zero outputs and of the best constant outputs."""
     batches = subject.batches.first(effort.batches)
     subject.model.train()
-    references = measure_references(subject, batches)
+    references = measure_references(subject, [observe(subject, batch) for batch in batches])
     measurements = _figures(references)
     return Outcome(
         summary=_summary(subject, references),
@@ -164,7 +164,8 @@ def _still_knows_when_scrambled(subject: Subject) -> bool:
                 order = torch.randperm(parameter.numel(), device=parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
         subject.model.train()
-        return _knows_too_much(subject, measure_references(subject, subject.batches.first(1)))
+        seen = observe(subject, subject.batches.first(1)[0])
+        return _knows_too_much(subject, measure_references(subject, [seen]))
 
 
 def _leak(subject: Subject, references: References, measurements: dict[str, Figure]) -> Finding:
