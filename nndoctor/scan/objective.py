@@ -1,0 +1,54 @@
+"""The loss that a training script back-propagates, for the dynamic pass to measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nndoctor.findings import Location
+
+if TYPE_CHECKING:
+    from nndoctor.scan.program import Event, Program
+
+Option = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss of torch by name: a class of torch.nn if the name is capitalised, else a function of torch.nn.functional."""
+
+    name: str
+    location: Location  # where the script applies it
+    options: Mapping[str, Option] = field(default_factory=dict)  # constant keyword arguments, such as label_smoothing
+
+
+def objective_of(path: Path, root: Path) -> Objective | None:
+    """The only loss of torch that the script at `path` back-propagates; none if there are several, or none is known."""
+    from nndoctor.scan.interpreter.run import run_program
+    from nndoctor.scan.project import Project
+
+    project = Project(root)
+    source = project.source(path)
+    if source.module is None:
+        return None
+    program = run_program(project, [source])
+    found = {event.details["name"]: event for event in program.of("loss") if _is_objective(program, event)}
+    if len(found) != 1:
+        return None
+    (name, event) = found.popitem()
+    return Objective(name, event.site.source.location(event.site.node), _options(event))
+
+
+def _is_objective(program: Program, event: Event) -> bool:
+    return bool(event.details["whole"]) and id(event.details["result"]) in program.backpropagated
+
+
+def _options(event: Event) -> dict[str, Option]:
+    from nndoctor.scan.values import Const
+
+    loss = (event.details["result"].info or {}).get("loss")
+    given = loss.args if loss is not None else {}
+    constants = {name: value.value for name, value in given.items() if type(value) is Const}
+    return {name: value for name, value in constants.items() if isinstance(value, str | int | float | bool)}
