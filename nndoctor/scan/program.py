@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class Loop:
     """One execution of a loop: its statement and what it iterates over (None for `while`)."""
 
-    __slots__ = ("iterable", "node", "unrolled")
+    __slots__ = ("began", "iterable", "node", "unrolled")
 
-    def __init__(self, node: cst.CSTNode, iterable: Value | None) -> None:
+    def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int) -> None:
         self.node = node
         self.iterable = iterable
+        self.began = began  # the time of the interpreter's clock
         self.unrolled = False  # whether it was run once for each of its real iterations
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import builtin_calls, containers, layers, library, objects, statements, training
+from nndoctor.scan.interpreter import builtin_calls, containers, layers, library, objects, statements, subscripts, training
 from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import MAX_DEPTH, MAX_IN_FUNCTION, RETURN, Frame, Machine
 from nndoctor.scan.values import (
@@ -122,7 +122,7 @@ def call_method(run: Machine, receiver: Value, name: str, args: Arguments, node:
     if kind is Api:
         return library.call_api(run, run.api(f"{receiver.name}.{name}"), args, node)
     if kind is Container or kind is Tuple:
-        return containers.method(run, receiver, name, args, node)
+        return subscripts.method(run, receiver, name, args, node)
     if kind is Lib:
         return library.lib_method(run, receiver, name, args, node)
     if kind is Instance or kind is Module or kind is Class or kind is Function:

@@ -10,7 +10,7 @@ from nndoctor.scan.interpreter import data, tensors
 from nndoctor.scan.interpreter.heap import ABSENT, join, same
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
-from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
+from nndoctor.scan.values import Choice, Container, Instance, Lib, Term, Tuple, Value, leaves
 
 ITEMS, REST = "$items", "$rest"
 MAX_ITEMS = 64  # a longer list is summed up by one element

@@ -8,9 +8,9 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, containers, objects, operators
+from nndoctor.scan.interpreter import calls, comprehensions, containers, objects, operators, subscripts
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import FALSE, NONE, TRUE, Api, Const, Container, Function, Term, Tuple, Value
+from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Container, Function, Term, Tuple, Value
 
 _BUILTINS = frozenset(dir(builtins))
 _KEYWORDS = {"None": NONE, "True": TRUE, "False": FALSE}
@@ -187,7 +187,7 @@ def _lambda(run: Machine, node: cst.Lambda) -> Value:
 
 
 def _subscript(run: Machine, node: cst.Subscript) -> Value:
-    return containers.get_item(run, node)
+    return subscripts.get_item(run, node)
 
 
 def _parts_of_slice(run: Machine, node: cst.Slice) -> Value:
@@ -228,7 +228,7 @@ def _yield(run: Machine, node: cst.Yield) -> Value:
 
 
 def _comprehension(run: Machine, node: Any) -> Value:
-    return containers.comprehension(run, node)
+    return comprehensions.comprehension(run, node)
 
 
 def _concatenated(run: Machine, node: Any) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, containers, shape_rules, tensors, training
+from nndoctor.scan.interpreter import calls, containers, sequences, shape_rules, tensors, training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape, atom, dimension, number
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
@@ -52,13 +52,13 @@ def fill(run: Machine, module: Any, name: str, args: Any, node: Any) -> None:
         table = run.resolve(given[0])
         module.attrs["$items"], module.attrs["$rest"] = dict(table.attrs["$items"]), table.attrs.get("$rest")
     elif len(given) == 1 and (name != "Sequential" or _is_ordered_dict(given[0])):
-        containers.extend(run, module, _values_of_pairs(run, given[0]), node)
+        sequences.extend(run, module, _values_of_pairs(run, given[0]), node)
     else:
         for value in given:
             if type(value) is Term and value.op == "spread":
                 run.write(module.attrs, "$rest", containers.element(run, value.inputs[0], node))
             else:
-                containers.append(run, module, value)
+                sequences.append(run, module, value)
 
 
 def _is_ordered_dict(value: Value) -> bool:

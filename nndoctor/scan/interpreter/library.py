@@ -6,7 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import builtin_calls, calls, containers, dtypes, graph, layers, paths, tensors, training
+from nndoctor.scan.interpreter import (
+    builtin_calls,
+    calls,
+    dtypes,
+    graph,
+    layers,
+    paths,
+    sequences,
+    subscripts,
+    tensors,
+    training,
+)
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
 from nndoctor.scan.values import FALSE, LOSS, NONE, TRUE, Api, Const, Function, Instance, Lib, Term, Tuple, Value
@@ -502,10 +513,8 @@ def _module_parts(run: Machine, module: Value, name: str, args: Any, node: Any) 
     if name in ("add_module", "register_module") and len(args.positional) > 1:
         _add_module(run, module, args)
         return NONE
-    if name in ("append", "extend", "insert") and module.attrs.get("$items") is not None and args.positional:
-        value = args.positional[-1]
-        (containers.extend(run, module, value, node) if name == "extend" else containers.append(run, module, value))
-        return module
+    if name in subscripts.CHANGES and module.attrs.get("$items") is not None:
+        return subscripts.change_modules(run, module, name, args, node)
     if name in ("children", "modules", "named_children", "named_modules", "items", "values"):
         return run.pure("element", module) if name.startswith("named") or name == "items" else run.term("modules", (module,), node)
     if name == "register_buffer" and len(args.positional) > 1 and type(args.positional[0]) is Const:
@@ -516,7 +525,7 @@ def _module_parts(run: Machine, module: Value, name: str, args: Any, node: Any) 
 def _add_module(run: Machine, module: Value, args: Any) -> None:
     name, child = run.resolve(args.positional[0]), args.positional[1]
     if module.attrs.get("$items") is not None and type(module.attrs["$items"]) is tuple:
-        containers.append(run, module, child)
+        sequences.append(run, module, child)
     elif type(name) is Const:
         run.write(module.attrs, name.value, child)
     else:

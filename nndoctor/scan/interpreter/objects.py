@@ -107,6 +107,13 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         training.attribute_set(run, receiver, name, value, node)
 
 
+def delete_attribute(run: Machine, receiver: Value, name: str) -> None:
+    """`del receiver.name`."""
+    receiver = run.resolve(receiver)
+    if type(receiver) is Instance or type(receiver) is Lib:
+        run.write(receiver.attrs, name, None)
+
+
 def define_class(run: Machine, node: cst.ClassDef) -> None:
     """Run a class body and bind the class."""
     bases = tuple(run.resolve(run.dispatch[type(arg.value)](run, arg.value)) for arg in node.bases)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter import builtin_calls
 from nndoctor.scan.interpreter.containers import ITEMS, MAX_ITEMS, REST, any_of, are_certain, element, known_items
 from nndoctor.scan.interpreter.heap import join, same
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import NONE, Choice, Class, Const, Container, Function, Instance, Lib, Term, Value
+from nndoctor.scan.values import NONE, Class, Const, Container, Function, Lib, Term, Value
 
 Items = tuple[Value, ...]
 
@@ -79,9 +78,15 @@ def take(run: Machine, holder: Any, index: Value, node: Any) -> Value:
         return run.read(holder.attrs, REST)
     at = place.value % size
     put(run, holder, (*items[:at], *items[at + 1 :]))
-    if run.loops and not run.loops[-1].unrolled and size > 1:  # nobody knows how often it is done
+    if size > 1 and _is_repeated(run, holder):
         mix(run, holder, node)
     return items[at]
+
+
+def _is_repeated(run: Machine, holder: Any) -> bool:
+    """Whether a loop that began after the object was made does this nobody knows how often."""
+    birth = run.births.get(id(holder.attrs), 0)
+    return any(not loop.unrolled and loop.began >= birth for loop in run.loops)
 
 
 def replace(run: Machine, holder: Any, index: Value, value: Value, node: Any) -> None:
@@ -181,7 +186,7 @@ def _remove(run: Machine, holder: Any, args: Any, node: Any) -> Value:
 
 def _differ(a: Value, b: Value) -> bool:
     """Whether two values are certainly unequal, given that they are not the same."""
-    return type(a) is not Choice and (type(a) is type(b) or {type(a), type(b)} <= _OBJECTS) and type(a) in _OBJECTS
+    return type(a) in _OBJECTS and type(b) in _OBJECTS
 
 
 _OBJECTS = frozenset({Const, Lib, Function, Class})
@@ -242,5 +247,3 @@ def method(run: Machine, holder: Any, name: str, args: Any, node: Any) -> Value:
         return Term("unknown")
     return known(run, holder, args, node)
 
-
-__all__ = ["Instance", "append", "builtin_calls", "extend", "insert", "method", "replace", "replace_slice", "take"]

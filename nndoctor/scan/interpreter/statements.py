@@ -7,10 +7,20 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, containers, imports, objects, training
+from nndoctor.scan.interpreter import (
+    calls,
+    containers,
+    imports,
+    objects,
+    operators,
+    sequences,
+    subscripts,
+    tables,
+    training,
+)
 from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
 from nndoctor.scan.program import Loop
-from nndoctor.scan.values import NONE, Function, Scope, Term, Value
+from nndoctor.scan.values import NONE, Container, Function, Scope, Term, Value
 
 MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
 
@@ -67,7 +77,7 @@ def _note_own_sum(run: Machine, name: str, value: Value) -> None:
         before = run.lookup(name)
         for own, other in (total.inputs, total.inputs[::-1]):
             if own is before or (type(own) is Term and own.op == "*" and any(part is before for part in own.inputs)):
-                containers.note_accumulation(run, total.node, before, other, total)
+                _note_accumulation(run, total.node, before, other, total)
                 break
 
 
@@ -81,8 +91,26 @@ def _augmented(run: Machine, node: cst.AugAssign) -> Signal:
     evaluate = run.dispatch
     before = evaluate[type(node.target)](run, node.target)
     operand = evaluate[type(node.value)](run, node.value)
-    bind(run, node.target, containers.augmented(run, node, before, operand))
+    bind(run, node.target, _combined(run, node, before, operand))
     return None
+
+
+def _combined(run: Machine, node: cst.AugAssign, before: Value, operand: Value) -> Value:
+    """`before OP= operand`; a list or dict is changed in place."""
+    name = type(node.operator).__name__
+    if type(before) is Container and name == ("BitOrAssign" if before.kind != "list" else "AddAssign"):
+        (tables.update if before.kind == "dict" else sequences.extend)(run, before, operand, node)
+        return before
+    result = operators.binary(run, name.removesuffix("Assign"), before, operand, node)
+    if name == "AddAssign":
+        _note_accumulation(run, node, before, operand, result)
+    return run.counted(result)
+
+
+def _note_accumulation(run: Machine, node: Any, before: Value, operand: Value, result: Value) -> None:
+    """Remember that a value was added to one that was there before."""
+    if run.loops and type(result) is Term:
+        run.note("accumulate", node, operand, before=before, result=result)
 
 
 def bind(run: Machine, target: Any, value: Value) -> None:
@@ -96,7 +124,7 @@ def bind(run: Machine, target: Any, value: Value) -> None:
     elif kind is cst.Tuple or kind is cst.List:
         _unpack(run, target, value)
     elif kind is cst.Subscript:
-        containers.set_item(run, target, value)
+        subscripts.set_item(run, target, value)
     elif kind is cst.StarredElement:
         bind(run, target.value, value)
 
@@ -132,7 +160,7 @@ def _for(run: Machine, node: cst.For) -> Signal:
         binds = [_binder(run, node.target, item) for item in (*items[:3], items[-1])]
     else:
         binds = [lambda: bind(run, node.target, containers.element(run, iterable, node))] * 2
-    signal = run.loop(Loop(node, iterable), binds, lambda: run_suite(run, node.body), unrolled)
+    signal = run.loop(Loop(node, iterable, run.clock), binds, lambda: run_suite(run, node.body), unrolled)
     if signal is None and node.orelse is not None:
         return run_suite(run, node.orelse.body)
     return signal
@@ -147,7 +175,7 @@ def _while(run: Machine, node: cst.While) -> Signal:
     if endless is False:
         return None
     test = lambda: _assume_test(run, node)  # noqa: E731
-    return run.loop(Loop(node, None), [test, test], lambda: run_suite(run, node.body), unrolled=False)
+    return run.loop(Loop(node, None, run.clock), [test, test], lambda: run_suite(run, node.body), unrolled=False)
 
 
 def _assume_test(run: Machine, node: cst.While) -> None:
@@ -224,6 +252,13 @@ def _assert(run: Machine, node: cst.Assert) -> Signal:
 
 
 def _delete(run: Machine, node: cst.Del) -> Signal:
+    target = node.target
+    for part in [element.value for element in target.elements] if type(target) is cst.Tuple else [target]:
+        if type(part) is cst.Subscript:
+            subscripts.delete_item(run, part)
+        elif type(part) is cst.Attribute:
+            receiver = run.dispatch[type(part.value)](run, part.value)
+            objects.delete_attribute(run, receiver, part.attr.value)
     return None
 
 
@@ -295,5 +330,3 @@ EXECUTE: dict[type, Callable[..., Signal]] = {
     cst.Break: lambda run, node: BREAK,
     cst.Continue: lambda run, node: CONTINUE,
 }
-
-

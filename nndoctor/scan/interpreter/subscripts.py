@@ -1,0 +1,162 @@
+"""Subscripts: items and slices of values, read, assigned and deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan.interpreter import calls, containers, data, sequences, tables, tensors
+from nndoctor.scan.interpreter.containers import ITEMS, REST
+from nndoctor.scan.interpreter.heap import ABSENT
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Shape
+from nndoctor.scan.values import Choice, Const, Container, Function, Instance, Lib, Term, Tuple, Value, leaves
+
+
+def get_item(run: Machine, node: cst.Subscript) -> Value:
+    """`value[index]`."""
+    value = run.resolve(run.dispatch[type(node.value)](run, node.value))
+    parts = [run.dispatch[type(part.slice)](run, part.slice) for part in node.slice]
+    single = node.slice[0].slice
+    if type(single) is cst.Slice and len(parts) == 1:
+        return _slice(run, value, single, node)
+    index = parts[0] if len(parts) == 1 else Tuple(tuple(parts))
+    if type(value) is Choice:
+        return run.each(value, lambda leaf: item(run, leaf, index, node))
+    return item(run, value, index, node)
+
+
+def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
+    """One item by a constant or unknown index."""
+    kind = type(value)
+    index = run.resolve(index)
+    if kind is Term:
+        return tensors.item(run, value, index, node)
+    if kind is Container:
+        return tables.get(run, value, index) if value.kind == "dict" else _of_sequence(run, value, index, node)
+    if kind is Tuple or (kind is Lib and run.read(value.attrs, ITEMS)):
+        return _of_sequence(run, value, index, node)
+    if kind is Shape and type(index) is Const and type(index.value) is int:
+        return value.dim(index.value) or Term("size")
+    if kind is Instance:
+        own = value.cls.find("__getitem__")
+        if type(own) is Function or not run.read(value.attrs, ITEMS):
+            return data.item_of_instance(run, value, index, node)
+        return _of_sequence(run, value, index, node)
+    return tensors.item(run, value, index, node)
+
+
+def _of_sequence(run: Machine, value: Value, index: Value, node: Any) -> Value:
+    items = value.items if type(value) is Tuple else run.read(value.attrs, ITEMS)
+    if type(items) is dict and tables.is_key(index) and index.value in items:
+        return run.resolve(items[index.value])
+    if type(items) is dict or (type(value) is not Tuple and run.read(value.attrs, REST) is not None):
+        return containers.held(run, value, node)
+    if type(index) is not Const or type(index.value) is not int:
+        return containers.representative(run, items, node)
+    if index.value < 0:
+        return _from_end(run, items, index.value)
+    return run.resolve(items[index.value]) if index.value < len(items) else Term("unknown")
+
+
+def _from_end(run: Machine, items: tuple[Value, ...], index: int) -> Value:
+    """The item at a negative index; on each path the one that is there."""
+    for choice in items:
+        if type(choice) is Choice and any(leaf is ABSENT for leaf in leaves(choice)):
+            present = tuple(run.resolve(i) for i in items)
+            if any(i is not j for i, j in zip(present, items, strict=True)):
+                return _from_end(run, tuple(i for i in present if i is not ABSENT), index)
+            return run.each(choice, lambda leaf: _from_end(run, items, index))
+    return run.resolve(items[index]) if -len(items) <= index else Term("unknown")
+
+
+def _slice(run: Machine, value: Value, part: cst.Slice, node: Any) -> Value:
+    if type(value) is Lib and not run.read(value.attrs, ITEMS):
+        items = None
+    else:
+        items = containers.known_items(run, value)
+    if items is None:
+        return run.each(value, lambda leaf: tensors.sliced(run, leaf, part, node))
+    bounds = _bounds(run, part)
+    chosen = items[bounds] if bounds is not None else ()
+    rest = None if bounds is not None else containers.representative(run, items, node)
+    if type(value) is Lib:
+        made = run.like(value, chosen)
+        made.attrs[REST] = rest
+        return made
+    if type(value) is Container or rest is not None:
+        return run.born(Container("list", chosen, rest))
+    return Tuple(chosen)
+
+
+def _bounds(run: Machine, part: cst.Slice) -> slice | None:
+    """The slice, if its bounds are known."""
+    bounds = []
+    for node in (part.lower, part.upper, part.step):
+        value = run.resolve(run.dispatch[type(node)](run, node)) if node is not None else Const(None)
+        if type(value) is not Const or type(value.value) not in (int, type(None)):
+            return None
+        bounds.append(value.value)
+    return slice(*bounds) if bounds[2] != 0 else None
+
+
+def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
+    """`holder[index] = value`."""
+    holder = run.resolve(run.dispatch[type(target.value)](run, target.value))
+    part = target.slice[0].slice
+    if type(part) is cst.Slice:
+        if type(holder) is Container and len(target.slice) == 1:
+            sequences.replace_slice(run, holder, _bounds(run, part), value, target)
+        return
+    index = run.resolve(run.dispatch[type(part)](run, part))
+    if type(holder) is Container or _is_module_list(run, holder):
+        if type(run.read(holder.attrs, ITEMS)) is dict:
+            tables.put(run, holder, index, value)
+        else:
+            sequences.replace(run, holder, index, value, target)
+    elif type(holder) is Instance:
+        own = holder.cls.find("__setitem__")
+        if type(own) is Function:
+            calls.call_function(run, own.bind(holder), calls.Arguments((index, value)), target)
+
+
+def delete_item(run: Machine, target: cst.Subscript) -> None:
+    """`del holder[index]`."""
+    holder = run.resolve(run.dispatch[type(target.value)](run, target.value))
+    part = target.slice[0].slice
+    if type(holder) is not Container and not _is_module_list(run, holder):
+        return
+    if type(part) is cst.Slice:
+        sequences.replace_slice(run, holder, _bounds(run, part), Tuple(()), target)
+        return
+    index = run.resolve(run.dispatch[type(part)](run, part))
+    if type(run.read(holder.attrs, ITEMS)) is dict:
+        tables.remove(run, holder, index)
+    else:
+        sequences.take(run, holder, index, target)
+
+
+def _is_module_list(run: Machine, holder: Value) -> bool:
+    return (type(holder) is Lib or type(holder) is Instance) and run.read(holder.attrs, ITEMS) is not None
+
+
+CHANGES = frozenset({"append", "extend", "insert", "pop", "update", "clear"})  # of module lists and module dicts
+
+
+def change_modules(run: Machine, modules: Value, name: str, args: Any, node: Any) -> Value:
+    """A method that changes the modules of a Sequential, ModuleList or ModuleDict."""
+    if type(run.read(modules.attrs, ITEMS)) is dict:
+        return tables.method(run, modules, name, args, node)
+    if name == "append" and args.positional:
+        sequences.append(run, modules, args.positional[0])
+        return modules
+    result = sequences.method(run, modules, name, args, node)
+    return modules if name in ("extend", "insert") else result
+
+
+def method(run: Machine, receiver: Any, name: str, args: Any, node: Any) -> Value:
+    """A method of a list, tuple, set or dict."""
+    if type(receiver) is Tuple:
+        return Term("number")
+    return (tables if receiver.kind == "dict" else sequences).method(run, receiver, name, args, node)
