@@ -203,7 +203,11 @@ def refuse_ambiguous(subject: Subject, others: list[Examples]) -> None:
 
 
 def locate(subject: Subject, examples: Examples, setting: Setting, reading: Reading) -> Step | None:
-    """The operation to blame, from recordings of the same call with one example changed at a time."""
+    """The operation to blame, from recordings of the same call with one example changed at a time.
+
+    Where the control flow depends on the data and the way to the outputs is lost, the first that mixes at all; not in
+    train mode, where such ways also shift the random numbers of other examples.
+    """
     followed = _followed(reading.influence)
     with _applied(subject.model, setting), subject.sandbox() as rewind:
 
@@ -215,7 +219,9 @@ def locate(subject: Subject, examples: Examples, setting: Setting, reading: Read
         edited = {example: recording(examples.edited(example)) for example in followed}
     steps = trace(base, again, edited, examples.count)
     blamed = culprit(steps, base.sources[reading.influence.output], examples.count)
-    return blamed or next((step for step in steps if step.state is State.MIXED), None)
+    if blamed or setting.training:
+        return blamed
+    return next((step for step in steps if step.state is State.MIXED), None)
 
 
 def _followed(measured: Influence) -> list[int]:

@@ -77,7 +77,7 @@ def _finding(
         return None
     blamed = locate(subject, examples, setting, reading)
     by_batch_norm = blamed is not None and blamed.operation.name in BATCH_NORM
-    if setting is TRAIN and blamed and (by_batch_norm or RANDOM.search(blamed.operation.name)):
+    if setting is TRAIN and (blamed is None or by_batch_norm or RANDOM.search(blamed.operation.name)):
         return None  # by design, or an example changed how many random numbers were drawn before
     place = blamed.operation.location if blamed else None
     line = source_line(place.path, place.line) if place else subject.source_line
