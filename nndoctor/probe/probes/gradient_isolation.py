@@ -83,7 +83,8 @@ def _finding(
     line = source_line(place.path, place.line) if place else subject.source_line
     row, others = first_touched(reading.influence)
     through = " through batch norm" if by_batch_norm else ""
-    severity, confidence = _weight(setting, by_batch_norm, _owner(subject.model, blamed), gradient)
+    owner = _owner(subject.model, blamed)
+    severity, confidence = _weight(setting, by_batch_norm, owner, gradient)
     return finding(
         "NDP04",
         f"{setting.phrase}output {row} depends on {_enumerated(others)}{through}",
@@ -97,7 +98,7 @@ def _finding(
             "off_diagonal": reading.off_diagonal,
             "expected": "0",
             "operation": blamed.operation.name if blamed else None,
-            "module": blamed.operation.module if blamed else None,
+            "module": blamed.operation.module or owner if blamed else None,
         },
     )
 
