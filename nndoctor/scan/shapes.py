@@ -100,7 +100,13 @@ def dimension(value: Value) -> Dim | None:
     if type(value) is Const:
         known = value.value
         return number(known) if type(known) is int and known > 0 else None
-    return atom(value) if type(value) is Term else None
+    if type(value) is not Term:
+        return None
+    if value.op == "*":
+        factors = [dimension(factor) for factor in value.inputs]
+        if len(factors) == 2 and factors[0] is not None and factors[1] is not None:
+            return factors[0].times(factors[1])
+    return atom(value)
 
 
 def product(dims: Sequence[Dim]) -> Dim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter import calls, containers, objects
+from nndoctor.scan.interpreter import calls, containers, objects, sequences, tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, Shape
 from nndoctor.scan.values import FALSE, NONE, TRUE, Class, Const, Container, Function, Instance, Lib, Term, Tuple, Value
@@ -17,8 +17,15 @@ def _len(run: Machine, args: Any, node: Any) -> Value:
     value = run.resolve(args.positional[0]) if args.positional else Term("unknown")
     if type(value) is Term and value.shape is not None:
         return value.shape.dim(0) or Term("size")
-    items = containers.known_items(run, value) if type(value) in (Tuple, Container) else None
-    return Const(len(items)) if items is not None and not run.loops else run.pure("len", value)
+    items = containers.known_items(run, value) if type(value) in _SIZED else None
+    if items is None or run.loops or not containers.are_certain(items):
+        return run.pure("len", value)
+    if type(value) is Container and value.kind == "set" and any(type(item) is not Const for item in items):
+        return run.pure("len", value)  # some of them may be equal
+    return run.constant(len(items))
+
+
+_SIZED = frozenset({Tuple, Container})
 
 
 def _range(run: Machine, args: Any, node: Any) -> Value:
@@ -33,31 +40,54 @@ def _zip(run: Machine, args: Any, node: Any) -> Value:
     return run.pure("zip", *args.positional)
 
 
-def _passed_on(run: Machine, args: Any, node: Any) -> Value:
-    """`tqdm(x)`, `list(x)`, `sorted(x)`: what is iterated stays what it is."""
-    return args.positional[0] if args.positional else run.born(Container("list", ()))
-
-
 def _list(run: Machine, args: Any, node: Any) -> Value:
+    return _collected(run, args, node, "list")
+
+
+def _set(run: Machine, args: Any, node: Any) -> Value:
+    return _collected(run, args, node, "set")
+
+
+def _collected(run: Machine, args: Any, node: Any, kind: str) -> Value:
+    """The items of an iterable in a new container; an unknown iterable stands for itself."""
     if not args.positional:
-        return run.born(Container("list", ()))
+        return run.born(Container(kind, ()))
     items = containers.known_items(run, args.positional[0])
     value = run.resolve(args.positional[0])
     if items is not None:
-        return run.born(Container("list", items))
-    return value if type(value) is Term else run.born(Container("list", (), containers.element(run, value, node)))
+        return run.born(Container(kind, sequences.distinct(items) if kind == "set" else items))
+    return value if type(value) is Term else run.born(Container(kind, (), containers.element(run, value, node)))
+
+
+def _sorted(run: Machine, args: Any, node: Any) -> Value:
+    items = containers.known_items(run, args.positional[0]) if args.positional else None
+    if items is None:
+        return _list(run, args, node)
+    arranged = sequences.ordered(run, items, args)
+    if arranged is not None or not items:
+        return run.born(Container("list", arranged or ()))
+    return run.born(Container("list", (), containers.representative(run, items, node)))
 
 
 def _tuple(run: Machine, args: Any, node: Any) -> Value:
     items = containers.known_items(run, args.positional[0]) if args.positional else ()
-    return Tuple(items) if items is not None else args.positional[0]
+    return Tuple(items) if items is not None else _list(run, args, node)
 
 
 def _dict(run: Machine, args: Any, node: Any) -> Value:
-    first = run.resolve(args.positional[0]) if args.positional else None
-    items = dict(run.read(first.attrs, "$items")) if type(first) is Container and first.kind == "dict" else {}
-    rest = Term("unknown") if args.open or (first is not None and not items) else None
-    return run.born(Container("dict", {**items, **args.keywords}, rest))
+    made = run.born(Container("dict", {}))
+    tables.method(run, made, "update", args, node)
+    return made
+
+
+def _property(run: Machine, args: Any, node: Any) -> Value:
+    """`property(getter, setter)`."""
+    getter, setter = (run.resolve(args.get(i, name) or NONE) for i, name in enumerate(("fget", "fset")))
+    if type(getter) is not Function:
+        return run.term("call", args.all, node)
+    made = objects.property_with(getter, setter if type(setter) is Function else None)
+    made.decorators = (*getter.decorators, run.api("builtins.property"))
+    return made
 
 
 def _reversed(run: Machine, args: Any, node: Any) -> Value:
@@ -105,6 +135,8 @@ def _setattr(run: Machine, args: Any, node: Any) -> Value:
         name = run.resolve(args.positional[1])
         if type(name) is Const and isinstance(name.value, str):
             objects.set_attribute(run, args.positional[0], name.value, args.positional[2], node)
+        elif type(owner := run.resolve(args.positional[0])) is Instance:
+            run.write(owner.attrs, ("computed name", id(node)), args.positional[2])
     return NONE
 
 
@@ -112,20 +144,40 @@ def _hasattr(run: Machine, args: Any, node: Any) -> Value:
     return run.pure("hasattr", *args.positional)
 
 
-def _number(run: Machine, args: Any, node: Any) -> Value:
-    """`int(x)`, `bool(x)`: a number without a graph."""
-    value = run.resolve(args.positional[0]) if args.positional else NONE
-    if type(value) is Const or type(value) is Dim:
+def _int(run: Machine, args: Any, node: Any) -> Value:
+    """`int(x)`: a number without a graph."""
+    value = run.resolve(args.positional[0]) if args.positional else run.constant(0)
+    if type(value) is Dim:
         return value
+    return _converted(run, int, value) or _number(run, value)
+
+
+def _bool(run: Machine, args: Any, node: Any) -> Value:
+    value = run.resolve(args.positional[0]) if args.positional else FALSE
+    truth = run.truth(value)
+    return _number(run, value) if truth is None else TRUE if truth else FALSE
+
+
+def _float(run: Machine, args: Any, node: Any) -> Value:
+    """`float(x)`: a number without a graph."""
+    value = run.resolve(args.positional[0]) if args.positional else run.constant(0.0)
+    return _converted(run, float, value) or run.pure("float number", value)
+
+
+def _number(run: Machine, value: Value) -> Value:
     result = run.pure("number", value)
     result.dtype = "python int"
     return result
 
 
-def _float(run: Machine, args: Any, node: Any) -> Value:
-    """`float(x)`: a number without a graph."""
-    value = run.resolve(args.positional[0]) if args.positional else NONE
-    return value if type(value) is Const else run.pure("float number", value)
+def _converted(run: Machine, convert: Callable[[Any], object], value: Value) -> Value | None:
+    """A constant converted; None where it is none, or cannot be converted."""
+    if type(value) is not Const or not isinstance(value.value, str | int | float):
+        return None
+    try:
+        return run.constant(convert(value.value))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _map(run: Machine, args: Any, node: Any) -> Value:
@@ -147,8 +199,8 @@ def _sum(run: Machine, args: Any, node: Any) -> Value:
 
 _BUILTINS: dict[str, Builtin] = {
     "len": _len, "range": _range, "enumerate": _enumerate, "zip": _zip, "list": _list, "tuple": _tuple, "dict": _dict,
-    "sorted": _passed_on, "set": _passed_on, "reversed": _reversed, "iter": _iter, "next": _next, "super": _super, "isinstance": _isinstance,
-    "getattr": _getattr, "setattr": _setattr, "hasattr": _hasattr, "float": _float, "int": _number, "bool": _number, "map": _map, "sum": _sum,
+    "sorted": _sorted, "set": _set, "frozenset": _set, "property": _property, "reversed": _reversed, "iter": _iter, "next": _next, "super": _super, "isinstance": _isinstance,
+    "getattr": _getattr, "setattr": _setattr, "hasattr": _hasattr, "float": _float, "int": _int, "bool": _bool, "map": _map, "sum": _sum,
 }  # fmt: skip
 
 

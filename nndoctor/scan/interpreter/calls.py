@@ -151,6 +151,8 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
         return _call_bound(run, callee, args, node)
     if kind is Choice:
         return run.each(callee, lambda leaf: call_value(run, leaf, args, node))
+    if kind is Term and callee.op == "partial":
+        return _call_partial(run, callee, args, node)
     if kind is Term and training.is_model(callee):
         result = unknown_call(run, callee, args, node)
         return training.noted_forward(run, callee, result, args, node)
@@ -159,6 +161,15 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
     if callee is ABSENT:
         return args.positional[0] if args.positional else NONE
     return unknown_call(run, callee, args, node)
+
+
+def _call_partial(run: Machine, partial: Term, args: Arguments, node: cst.Call) -> Value:
+    given: Arguments = partial.info["args"] if partial.info is not None else Arguments()
+    if not given.positional:
+        return unknown_call(run, partial, args, node)
+    whole = Arguments((*given.positional[1:], *args.positional), {**given.keywords, **args.keywords})
+    whole.open = given.open or args.open
+    return call_value(run, given.positional[0], whole, node)
 
 
 def _call_bound(run: Machine, method: Method, args: Arguments, node: cst.Call) -> Value:
@@ -356,20 +367,21 @@ def _bind_parameters(run: Machine, function: Function, args: Arguments, names: d
     keywords = dict(args.keywords)
     for parameter in (*parameters.posonly_params, *parameters.params):
         name = parameter.name.value
-        names[name] = positional.pop(0) if positional else keywords.pop(name, None) or _default(run, function, name)
+        names[name] = positional.pop(0) if positional else keywords.pop(name, None) or _default(function, name, args)
     star = parameters.star_arg
     if type(star) is cst.Param:
         names[star.name.value] = Tuple(tuple(positional))
     for parameter in parameters.kwonly_params:
         name = parameter.name.value
-        names[name] = keywords.pop(name, None) or _default(run, function, name)
+        names[name] = keywords.pop(name, None) or _default(function, name, args)
     if parameters.star_kwarg is not None:
         rest = Term("unknown") if args.open else None
         names[parameters.star_kwarg.name.value] = run.born(Container("dict", keywords, rest))
 
 
-def _default(run: Machine, function: Function, name: str) -> Value:
-    found = function.defaults.get(name)
+def _default(function: Function, name: str, args: Arguments) -> Value:
+    """The default of a parameter, unless unknown arguments may have been passed for it."""
+    found = None if args.open else function.defaults.get(name)
     return found if found is not None else parameter_term(function, name)
 
 

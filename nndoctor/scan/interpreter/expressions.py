@@ -8,7 +8,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, comprehensions, containers, objects, operators, subscripts
+from nndoctor.scan.interpreter import calls, comprehensions, containers, objects, operators, subscripts, tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Container, Function, Term, Tuple, Value
 
@@ -109,22 +109,18 @@ def _elements(run: Machine, node: Any) -> tuple[tuple[Value, ...], Value | None]
 
 
 def _dict(run: Machine, node: cst.Dict) -> Value:
-    items: dict[object, Value] = {}
-    rest: Value | None = None
+    made = run.born(Container("dict", {}))
     for element in node.elements:
         value = run.dispatch[type(element.value)](run, element.value)
-        if type(element) is cst.StarredDictElement:
-            if type(value) is Container and value.kind == "dict":
-                items.update(value.attrs["$items"])
-            else:
-                rest = value
+        if type(element) is not cst.DictElement:
+            tables.update(run, made, value, node)
             continue
-        key = run.dispatch[type(element.key)](run, element.key)  # type: ignore[union-attr]
-        if type(key) is Const:
-            items[key.value] = value
+        key = run.resolve(run.dispatch[type(element.key)](run, element.key))
+        if tables.is_key(key):
+            made.attrs["$items"][key.value] = value  # nobody else has it yet, so the trail need not know
         else:
-            rest = value
-    return run.born(Container("dict", items, rest))
+            tables.put(run, made, key, value)
+    return made
 
 
 def _comparison(run: Machine, node: cst.Comparison) -> Value:

@@ -9,6 +9,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import (
     builtin_calls,
     calls,
+    copies,
     dtypes,
     graph,
     layers,
@@ -151,26 +152,8 @@ def _first_argument(run: Machine, args: Any, node: Any) -> Value:
     return args.positional[0] if args.positional else next(iter(args.all), Term("unknown"))
 
 
-def _copied(run: Machine, args: Any, node: Any) -> Value:
-    """`copy.deepcopy(x)`: another module with the same parts."""
-    value = run.resolve(_first_argument(run, args, node))
-    return _copy(run, value, node, 6) if type(value) in (Instance, Lib) else run.term("copy", (value,), node)
-
-
-def _copy(run: Machine, value: Value, node: Any, depth: int) -> Value:
-    if type(value) is Instance:
-        made: Any = Instance(value.cls, value.source, node)
-    else:
-        made = Lib(value.api, value.kind, value.args, value.source, node)
-    for key, item in value.attrs.items():
-        inner = depth and type(item) in (Instance, Lib) and training.is_model(item)
-        made.attrs[key] = _copy(run, item, node, depth - 1) if inner else item
-    return run.born(made)  # type: ignore[no-any-return]
-
-
 def _partial(run: Machine, args: Any, node: Any) -> Value:
-    made = Term("partial", args.all, run.frame.source, node, None, {"args": args})
-    return made
+    return Term("partial", args.all, run.frame.source, node, None, {"args": args})
 
 
 def _ordered_dict(run: Machine, args: Any, node: Any) -> Value:
@@ -235,7 +218,7 @@ _SPECIAL: dict[str, Special] = {
     "torch.distributed.fsdp.FullyShardedDataParallel": _first_argument, "torch.nn.SyncBatchNorm.convert_sync_batchnorm": _first_argument,
     "torch.nn.utils.weight_norm": _first_argument, "torch.nn.utils.spectral_norm": _first_argument, "torch.nn.utils.parametrizations.weight_norm": _first_argument,
     "torch.nn.utils.parametrizations.spectral_norm": _first_argument, "torch.autograd.Variable": _first_argument, "torch.nn.Parameter": _first_argument,
-    "copy.deepcopy": _copied, "copy.copy": _first_argument, "functools.partial": _partial, "collections.OrderedDict": _ordered_dict, "torch.device": _device,
+    "copy.deepcopy": copies.deep_copy, "copy.copy": copies.shallow_copy, "functools.partial": _partial, "collections.OrderedDict": _ordered_dict, "torch.device": _device,
     "PIL.Image.open": _image, "torch.nn.utils.rnn.pack_padded_sequence": _packed, "torch.nn.utils.rnn.pack_sequence": _packed,
     "torch.nn.utils.rnn.pad_packed_sequence": _padded, "torch.utils.checkpoint.checkpoint": _checkpoint, "torch.autograd.backward": _backward_of,
     "tqdm.tqdm": _first_argument, "tqdm.auto.tqdm": _first_argument, "tqdm.notebook.tqdm": _first_argument, "tqdm.autonotebook.tqdm": _first_argument,

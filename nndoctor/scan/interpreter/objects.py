@@ -14,8 +14,6 @@ from nndoctor.scan.values import (
     Api,
     Choice,
     Class,
-    Const,
-    Container,
     Function,
     Instance,
     Lib,
@@ -26,7 +24,8 @@ from nndoctor.scan.values import (
     Value,
 )
 
-_PROPERTY = frozenset({"builtins.property", "functools.cached_property", "torch.jit.unused"})
+_PROPERTY = frozenset({"builtins.property", "functools.cached_property", "abc.abstractproperty"})
+SETTER = "$setter"
 
 
 def get_attribute(run: Machine, receiver: Value, name: str, node: Any) -> Value:
@@ -63,12 +62,7 @@ def _of_instance(run: Machine, instance: Instance, name: str, node: Any) -> Valu
     member = instance.cls.find(name)
     if member is not None:
         return _bound(run, member, instance, node)
-    if torch_api.is_module_method(name) or instance.cls.roots:
-        return Method(instance, name) if library.knows_method(instance, name) else run.pure("attribute", instance, name)
-    fallback = instance.cls.find("__getattr__")
-    if fallback is not None:
-        return run.pure("attribute", instance, name)
-    return run.pure("attribute", instance, name)
+    return Method(instance, name) if library.knows_method(instance, name) else run.pure("attribute", instance, name)
 
 
 def _bound(run: Machine, member: Value, instance: Instance, node: Any) -> Value:
@@ -97,6 +91,11 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     """`receiver.name = value`."""
     receiver = run.resolve(receiver)
     kind = type(receiver)
+    if kind is Instance:
+        member = receiver.cls.find(name)
+        if type(member) is Function and SETTER in member.attrs:
+            calls.call_function(run, member.attrs[SETTER].bind(receiver), calls.Arguments((value,)), node)
+            return
     if kind is Instance or kind is Lib or kind is Class or kind is Module:
         run.write(receiver.attrs, name, value)
         training.attribute_set(run, receiver, name, value, node)
@@ -139,10 +138,19 @@ def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
     """What the name of a decorated function is bound to: a decorator of the project is called, another is taken for transparent."""
     result: Value = function
     for decorator in reversed(function.decorators):
-        if type(decorator) in (Function, Choice) or (type(decorator) is Term and decorator.op == "context"):
+        if type(decorator) is Method and type(decorator.receiver) is Function:
+            result = property_with(decorator.receiver, function) if decorator.name == "setter" else decorator.receiver
+        elif type(decorator) in (Function, Choice) or (type(decorator) is Term and decorator.op == "context"):
             wrapped = calls.call_value(run, decorator, calls.Arguments((result,)), node)
             result = wrapped if all(type(leaf) is Function for leaf in run.leaves(wrapped)) else result
     return result
+
+
+def property_with(getter: Function, setter: Function | None) -> Function:
+    """A property that also sets."""
+    both = getter.bind(getter.receiver)
+    both.attrs = {**getter.attrs, SETTER: setter} if setter is not None else getter.attrs
+    return both
 
 
 def instantiate(run: Machine, cls: Class, args: calls.Arguments, node: Any) -> Value:
@@ -164,21 +172,40 @@ def initialise(run: Machine, instance: Instance, args: calls.Arguments, node: An
         calls.call_function(run, init.bind(instance), args, node)
         return
     library.initialise_base(run, instance, args, node)
-    fields = [name for base in reversed(cls.mro) for name in _fields(base)]
-    for i, name in enumerate(fields):
+    _initialise_fields(run, instance, args, node)
+
+
+def _initialise_fields(run: Machine, instance: Instance, args: calls.Arguments, node: Any) -> None:
+    """What the `__init__` of a dataclass does."""
+    cls = instance.cls
+    fields = {name: initial for base in reversed(cls.mro) for name, initial in _fields(base).items()}
+    only_initial: list[Value] = []
+    for i, (name, initial) in enumerate(fields.items()):
         value = args.get(i, name)
-        if value is not None:
-            run.write(instance.attrs, name, value)
+        if initial:
+            only_initial.append(value or cls.find(name) or Term("unknown"))
+        elif value is not None or args.open:
+            run.write(instance.attrs, name, value or run.pure("attribute", instance, name))
+    after = cls.find("__post_init__")
+    if type(after) is Function:
+        calls.call_function(run, after.bind(instance), calls.Arguments(tuple(only_initial)), node)
 
 
-def _fields(cls: Class) -> list[str]:
+def _fields(cls: Class) -> dict[str, bool]:
+    """The annotated names of a class body, and whether `__post_init__` alone gets them (`InitVar`)."""
+    fields: dict[str, bool] = {}
     body = cls.node.body.body if type(cls.node.body) is cst.IndentedBlock else ()
-    names = []
-    for line in body:
-        for small in getattr(line, "body", ()) if type(line) is cst.SimpleStatementLine else ():
-            if type(small) is cst.AnnAssign and type(small.target) is cst.Name:
-                names.append(small.target.value)
-    return names
+    lines = (line for line in body if type(line) is cst.SimpleStatementLine)
+    for small in (small for line in lines for small in line.body):
+        if type(small) is cst.AnnAssign and type(small.target) is cst.Name:
+            kind = _outer_name(small.annotation.annotation)
+            if kind != "ClassVar":
+                fields[small.target.value] = kind == "InitVar"
+    return fields
 
 
-__all__ = ["Const", "Container", "decorated", "define_class", "get_attribute", "instantiate", "set_attribute"]
+def _outer_name(annotation: cst.BaseExpression) -> str:
+    """`InitVar` of `dataclasses.InitVar[int]`."""
+    outer = annotation.value if type(annotation) is cst.Subscript else annotation
+    name = outer.attr if type(outer) is cst.Attribute else outer
+    return name.value if type(name) is cst.Name else ""

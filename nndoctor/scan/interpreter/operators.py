@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from nndoctor.scan.interpreter import tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, dimension
 from nndoctor.scan.values import FALSE, LOSS, TRUE, Choice, Const, Container, Term, Tuple, Value
@@ -48,6 +49,8 @@ def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Val
         return run.each(right, lambda leaf: binary(run, name, left, leaf, node))
     if type(left) in _SEQUENCES and type(right) in _SEQUENCES and symbol == "+":
         return _concatenate(run, left, right)
+    if symbol == "|" and type(left) is Container and type(right) is Container and left.kind == right.kind == "dict":
+        return _united(run, left, right, node)
     if type(left) in _SEQUENCES and symbol == "*":
         return _repeated(run, left, right)
     if symbol in ("*", "//") and (type(left) is Dim or type(right) is Dim):
@@ -75,18 +78,32 @@ _SEQUENCES = (Tuple, Container)
 def _concatenate(run: Machine, left: Any, right: Any) -> Value:
     if type(left) is Tuple and type(right) is Tuple:
         return Tuple(left.items + right.items)
-    parts = [(v.items, None) if type(v) is Tuple else (v.attrs["$items"], v.attrs.get("$rest")) for v in (left, right)]
-    if any(type(items) is not tuple for items, _ in parts):
+    (items, rest), (more, other) = _parts(run, left), _parts(run, right)
+    if type(items) is not tuple or type(more) is not tuple:
         return run.term("joined", (), None)
-    return run.born(Container("list", parts[0][0] + parts[1][0], parts[0][1] or parts[1][1]))
+    return run.born(Container("list", items + more, rest or other))
+
+
+def _parts(run: Machine, sequence: Any) -> tuple[Any, Value | None]:
+    if type(sequence) is Tuple:
+        return sequence.items, None
+    return run.read(sequence.attrs, "$items"), run.read(sequence.attrs, "$rest")
 
 
 def _repeated(run: Machine, left: Any, times: Value) -> Value:
-    items = left.items if type(left) is Tuple else left.attrs["$items"]
+    items, rest = _parts(run, left)
     count = times.value if type(times) is Const and isinstance(times.value, int) else None
-    if count is not None and type(items) is tuple and 0 <= count * len(items) <= MAX_POWER:
+    if count is not None and type(items) is tuple and rest is None and 0 <= count * len(items) <= MAX_POWER:
         return Tuple(items * count) if type(left) is Tuple else run.born(Container("list", items * count))
-    return run.born(Container("list", (), items[0] if type(items) is tuple and items else None))
+    return run.born(Container("list", (), rest or (items[0] if type(items) is tuple and items else None)))
+
+
+def _united(run: Machine, left: Container, right: Container, node: Any) -> Value:
+    """`left | right` of two dicts."""
+    made = run.born(Container("dict", {}))
+    for part in (left, right):
+        tables.update(run, made, part, node)
+    return made
 
 
 def _dimensions(run: Machine, symbol: str, left: Value, right: Value) -> Value | None:
@@ -218,8 +235,8 @@ def _membership(run: Machine, name: str, left: Value, right: Value) -> Value:
             known = any(item.value == left.value for item in right.items)
         elif type(right) is Const and isinstance(right.value, str) and isinstance(left.value, str):
             known = left.value in right.value
-        elif type(right) is Container and right.attrs.get("$rest") is None:
-            known = _contains(right.attrs["$items"], left.value)
+        elif type(right) is Container and run.read(right.attrs, "$rest") is None:
+            known = _contains(run.read(right.attrs, "$items"), left.value)
         if known is not None:
             return TRUE if known is (name == "In") else FALSE
     inside = run.pure("In", left, right)

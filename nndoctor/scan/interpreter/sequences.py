@@ -39,6 +39,12 @@ def mix(run: Machine, holder: Any, node: Any, more: Items = ()) -> None:
     put(run, holder, ())
 
 
+def distinct(items: Items) -> Items:
+    """The items without repetitions of the same constant."""
+    seen: dict[Any, Value] = {(type(item.value), item.value) if type(item) is Const else id(item): item for item in items}
+    return tuple(seen.values())
+
+
 def append(run: Machine, holder: Any, value: Value) -> None:
     """Put one more item at the end of a list or module list."""
     items = run.read(holder.attrs, ITEMS)
@@ -143,6 +149,13 @@ def _append(run: Machine, holder: Any, args: Any, node: Any) -> Value:
     return NONE
 
 
+def _add(run: Machine, holder: Any, args: Any, node: Any) -> Value:
+    known = items_of(run, holder)
+    if len(distinct((*known, args.positional[0]))) > len(known):
+        _append(run, holder, args, node)
+    return NONE
+
+
 def _append_left(run: Machine, holder: Any, args: Any, node: Any) -> Value:
     if run.loops:
         run.note("append", node, args.positional[0], container=holder)
@@ -223,7 +236,7 @@ def _copy(run: Machine, holder: Any, args: Any, node: Any) -> Value:
 
 _METHODS: dict[str, Callable[[Machine, Any, Any, Any], Value]] = {
     "append": _append,
-    "add": _append,
+    "add": _add,
     "appendleft": _append_left,
     "extend": _extend,
     "update": _extend,

@@ -20,7 +20,7 @@ from nndoctor.scan.interpreter import (
 )
 from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
 from nndoctor.scan.program import Loop
-from nndoctor.scan.values import NONE, Container, Function, Scope, Term, Value
+from nndoctor.scan.values import NONE, Choice, Container, Function, Scope, Term, Value
 
 MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
 
@@ -109,7 +109,7 @@ def _combined(run: Machine, node: cst.AugAssign, before: Value, operand: Value) 
 
 def _note_accumulation(run: Machine, node: Any, before: Value, operand: Value, result: Value) -> None:
     """Remember that a value was added to one that was there before."""
-    if run.loops and type(result) is Term:
+    if run.loops and type(result) in (Term, Choice):
         run.note("accumulate", node, operand, before=before, result=result)
 
 

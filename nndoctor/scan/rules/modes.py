@@ -14,7 +14,7 @@ from nndoctor.scan.interpreter.training import EVAL, TRAIN
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Site, State, Term, Value
+from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Site, State, Term, Value, leaves
 
 _EVALUATION = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 _DELIBERATE = re.compile(r"(^|_)mc(_|$)|mcdropout|bayes|uncertain|monte", re.IGNORECASE)
@@ -120,10 +120,10 @@ def _in_forward_loop(program: Program, event: Event) -> bool:
 
 def _accumulated(program: Program, event: Event) -> Term | None:
     """The tensor with a graph that is added to a sum which outlives the iteration."""
-    before, result = event.details["before"], event.details["result"]
-    again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in event.options(before))
-    totals = [e.details["result"] for e in program.of("accumulate") if e.site.node is event.site.node]
-    if not again or any(id(total) in program.backpropagated for total in (*totals, result)):
+    again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in event.options(event.details["before"]))
+    same = [e for e in program.of("accumulate") if e.site.node is event.site.node]
+    totals = [leaf for e in same for leaf in leaves(e.details["result"])]
+    if not again or any(id(total) in program.backpropagated for total in totals):
         return None
     return _with_graph(program, event, event.subject)
 
