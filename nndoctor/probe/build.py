@@ -174,7 +174,8 @@ def _find_objective(
 
 def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:
     """The user's optimizer, made once so that one that cannot be made is known now."""
-    configure = getattr(model, "configure_optimizers", None)
+    is_lightning = hasattr(model, "training_step")  # elsewhere a method of that name has arguments
+    configure = getattr(model, "configure_optimizers", None) if is_lightning else None
     if ingredients.optimizer is not None:
         recipe = optimizer_recipe(ingredients.optimizer, request.optimizer or "the optimizer")
     elif ingredients.built.optimizer is not None:

@@ -101,7 +101,8 @@ def _holds_indices(target: Tensor, classes: int) -> bool:
     """Whether the targets are class indices; raises SubjectError if they are and the model has too few outputs."""
     if not is_integer(target):
         whole = target.is_floating_point() and bool((target == target.round()).all())
-        return whole and bool(((target >= 0) & (target < classes)).all())
+        # Zeros and ones beside more than two outputs are no classes: they may say whether two inputs are alike.
+        return whole and bool(((target >= 0) & (target < classes)).all()) and (classes == 2 or bool((target > 1).any()))
     outside = set(target[(target < 0) | (target >= classes)].tolist())
     if len(outside) > 1 or (outside and 0 <= max(outside) <= classes):  # one far value is an ignore index
         raise SubjectError(

@@ -98,9 +98,12 @@ def _normalised(subject: Subject, start: Start) -> Diagnosis | None:
     output, measured = start.output, start.references.initial
     if output is None:
         return None
-    for known in _known_criteria(output, start.split):
+    criteria = _known_criteria(output, start.split)
+    if any(math.isclose(float(known(output, start.split)), measured, rel_tol=1e-4) for known in criteria):
+        return None
+    for known in criteria:
         link, name = _normaliser(known)
-        if link is None or math.isclose(float(known(output, start.split)), measured, rel_tol=1e-4):
+        if link is None:
             continue
         if not start.confined.name and math.isclose(float(known(link(output), start.split)), measured, rel_tol=1e-5):
             return _at_loss(

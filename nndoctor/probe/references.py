@@ -30,6 +30,7 @@ class References:
     output_mean: float = math.nan
     output_deviation: float = math.nan
     examples: int = 0  # predictions that the figures rest on
+    per_example: bool = False  # one prediction an example, rather than one a token, pixel or label
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,17 @@ def measure_references(subject: Subject, observed: Sequence[Observed]) -> Refere
         output_mean=float(values.mean()),
         output_deviation=float(values.std()),
         examples=values.numel() // max(zeros.numel(), 1),
+        per_example=outputs[0].ndim == 1 or (outputs[0].ndim == 2 and _predicts_one(subject.task)),
     )
 
 
 def at_least_float32(output: Tensor) -> Tensor:
     """Half precision is too coarse to optimise in."""
     return output if output.dtype is torch.float64 else output.float()
+
+
+def _predicts_one(task: Task) -> bool:
+    return task.kind in CLASS_TASKS or task.classes == 1
 
 
 def _as_reported(constant: Tensor, task: Task) -> tuple[float, ...]:

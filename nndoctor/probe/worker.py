@@ -39,7 +39,8 @@ Send = Callable[[Message], None]
 
 def main() -> None:
     """Serve one order."""
-    messages, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    messages, lifeline = map(int, sys.argv[1:])
+    del sys.argv[1:]  # a script that parses its arguments on import shall see none
     for descriptor in (messages, lifeline):
         os.set_inheritable(descriptor, False)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()

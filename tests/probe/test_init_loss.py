@@ -173,6 +173,15 @@ def test_a_residual_regression_may_start_below_the_prior() -> None:
     assert findings == []
 
 
+def test_rare_tags_and_pixels_are_the_rule() -> None:
+    def build() -> nn.Module:
+        return nn.Conv2d(1, 2, 3, padding=1)
+
+    masks = (torch.arange(4 * 64).view(4, 8, 8) % 20 == 0).long()
+    made = subject(build_model=build, loader=lambda: [(points(4 * 8, 8).view(4, 1, 8, 8), masks)])
+    assert measured("NDP02", made)[1] == []
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_labels_prove_no_imbalance(count: int) -> None:
     targets = (torch.arange(12 * count) % 12 == 0).float()[:, None]

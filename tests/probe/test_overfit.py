@@ -260,6 +260,10 @@ HEALTHY: dict[str, dict[str, Any]] = {
         "step": lambda model, batch: model(batch[0]).mean() - model(-batch[0]).mean(),
     },
     "a log-softmax": {"build_model": lambda: Head(lambda logits: logits.log_softmax(1)), "loss": nn.NLLLoss()},
+    "a log-softmax over positions": {
+        "build_model": lambda: Head(lambda logits: logits.view(-1, 5, 2).log_softmax(-1)),
+        "loader": lambda: [(X, torch.arange(160).view(32, 5) % 2)],
+    },
     "tanh within its range": {
         "build_model": lambda: Head(torch.tanh, 1),
         "loader": lambda: [(X, X[:, :1].tanh())],

@@ -342,6 +342,21 @@ def test_tags_of_tokens_are_no_language_model() -> None:
     assert (made.task.kind, made.task.classes) == (TaskKind.CLASSIFICATION, 3)
 
 
+def test_zeros_and_ones_beside_many_outputs_are_no_classes() -> None:
+    assert subject(build_model=mlp, loader=lambda: [(X, (Y > 4).float())]).objective is None
+
+
+def test_a_method_for_optimizers_with_arguments_is_not_called() -> None:
+    class Own(Takes):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x)  # type: ignore[no-any-return]
+
+        def configure_optimizers(self, rate: float) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=rate)
+
+    assert subject(build_model=Own, loader=batches(X, Y)).optimizer is None
+
+
 def test_without_a_loss_the_outputs_can_still_be_examined() -> None:
     made = subject(build_model=lambda: mlp(classes=3), loader=lambda: [X])
     assert made.objective is None

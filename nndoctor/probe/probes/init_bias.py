@@ -79,19 +79,19 @@ def _is_offset(references: References) -> bool:
 
 
 def _is_imbalanced(subject: Subject, references: References, zero: float, prior: float) -> bool:
-    """Not for language models, whose vocabulary is larger than any few batches can count."""
+    """Not for tokens, pixels and tags, where a frequent background is the rule and soon learned."""
     binary = subject.task.kind is TaskKind.MULTI_LABEL
-    if not binary and subject.task.kind is not TaskKind.CLASSIFICATION:
+    if not references.per_example or not (binary or subject.task.kind is TaskKind.CLASSIFICATION):
         return False
     classes = 2 if binary else len(references.constant)
-    if references.examples < LABELS_PER_CLASS * classes or not _sees_every_class(subject, references, classes):
+    if references.examples < LABELS_PER_CLASS * classes or not _sees_every_class(subject, classes):
         return False
     nat = zero / math.log(classes)
     unset = references.initial - prior > (zero - prior) / 2  # else the bias is where it should be
     return unset and zero - prior > IMBALANCE_NATS * nat and zero > IMBALANCE_RATIO * prior
 
 
-def _sees_every_class(subject: Subject, references: References, classes: int) -> bool:
+def _sees_every_class(subject: Subject, classes: int) -> bool:
     """A loader that is sorted by class shows few of them, which says nothing about how frequent they are."""
     seen: set[float] = set()
     for batch in subject.batches.kept:
