@@ -198,16 +198,39 @@ def _sum(run: Machine, args: Any, node: Any) -> Value:
 
 
 _BUILTINS: dict[str, Builtin] = {
-    "len": _len, "range": _range, "enumerate": _enumerate, "zip": _zip, "list": _list, "tuple": _tuple, "dict": _dict,
-    "sorted": _sorted, "set": _set, "frozenset": _set, "property": _property, "reversed": _reversed, "iter": _iter, "next": _next, "super": _super, "isinstance": _isinstance,
-    "getattr": _getattr, "setattr": _setattr, "hasattr": _hasattr, "float": _float, "int": _int, "bool": _bool, "map": _map, "sum": _sum,
-}  # fmt: skip
+    "len": _len,
+    "range": _range,
+    "enumerate": _enumerate,
+    "zip": _zip,
+    "list": _list,
+    "tuple": _tuple,
+    "dict": _dict,
+    "sorted": _sorted,
+    "set": _set,
+    "frozenset": _set,
+    "property": _property,
+    "reversed": _reversed,
+    "iter": _iter,
+    "next": _next,
+    "super": _super,
+    "isinstance": _isinstance,
+    "getattr": _getattr,
+    "setattr": _setattr,
+    "hasattr": _hasattr,
+    "float": _float,
+    "int": _int,
+    "bool": _bool,
+    "map": _map,
+    "sum": _sum,
+}
 
 
 def call(run: Machine, name: str, args: Any, node: Any) -> Value:
     """A call of a builtin function."""
     known = _BUILTINS.get(name)
-    return known(run, args, node) if known is not None else run.term("call", (run.api("builtins." + name), *args.all), node)
+    if known is None:
+        return run.term("call", (run.api("builtins." + name), *args.all), node)
+    return known(run, args, node)
 
 
 def other_method(run: Machine, receiver: Value, name: str, args: Any, node: Any) -> Value:

@@ -112,7 +112,7 @@ def _spread_keywords(run: Machine, args: Arguments, value: Value) -> None:
         args.open = True
 
 
-def call_method(run: Machine, receiver: Value, name: str, args: Arguments, node: cst.Call) -> Value:
+def call_method(run: Machine, receiver: Value, name: str, args: Arguments, node: cst.CSTNode) -> Value:
     """`receiver.name(args)`."""
     kind = type(receiver)
     if kind is Term:
@@ -131,7 +131,7 @@ def call_method(run: Machine, receiver: Value, name: str, args: Arguments, node:
     return builtin_calls.other_method(run, receiver, name, args, node)
 
 
-def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> Value:
+def call_value(run: Machine, callee: Value, args: Arguments, node: cst.CSTNode) -> Value:
     """Call any value."""
     callee = run.resolve(callee)
     kind = type(callee)
@@ -163,7 +163,7 @@ def call_value(run: Machine, callee: Value, args: Arguments, node: cst.Call) -> 
     return unknown_call(run, callee, args, node)
 
 
-def _call_partial(run: Machine, partial: Term, args: Arguments, node: cst.Call) -> Value:
+def _call_partial(run: Machine, partial: Term, args: Arguments, node: cst.CSTNode) -> Value:
     given: Arguments = partial.info["args"] if partial.info is not None else Arguments()
     if not given.positional:
         return unknown_call(run, partial, args, node)
@@ -172,7 +172,7 @@ def _call_partial(run: Machine, partial: Term, args: Arguments, node: cst.Call) 
     return call_value(run, given.positional[0], whole, node)
 
 
-def _call_bound(run: Machine, method: Method, args: Arguments, node: cst.Call) -> Value:
+def _call_bound(run: Machine, method: Method, args: Arguments, node: cst.CSTNode) -> Value:
     receiver = method.receiver
     if type(receiver) is Instance:
         return library.instance_method(run, receiver, method.name, args, node)
@@ -181,7 +181,7 @@ def _call_bound(run: Machine, method: Method, args: Arguments, node: cst.Call) -
     return call_method(run, receiver, method.name, args, node)
 
 
-def call_instance(run: Machine, instance: Instance, args: Arguments, node: cst.Call) -> Value:
+def call_instance(run: Machine, instance: Instance, args: Arguments, node: cst.CSTNode) -> Value:
     """`object(...)`: the forward of a module, or `__call__`."""
     own = instance.cls.find("__call__")
     if type(own) is Function:

@@ -10,7 +10,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import statements
 from nndoctor.scan.interpreter.machine import RETURN, Frame, Machine
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Const, Container, Module, Scope, Term, Tuple, Value
+from nndoctor.scan.values import Const, Container, Module, Scope, Tuple, Value
 
 
 def run_module(run: Machine, source: SourceFile, name: str) -> Module:

@@ -135,10 +135,10 @@ def define_class(run: Machine, node: cst.ClassDef) -> None:
 
 
 def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
-    """What the name of a decorated function is bound to: a decorator of the project is called, another is taken for transparent."""
+    """What the name of a decorated function is bound to: those of the project are called, others are transparent."""
     result: Value = function
     for decorator in reversed(function.decorators):
-        if type(decorator) is Method and type(decorator.receiver) is Function:
+        if type(decorator) is Method and type(decorator.receiver) is Function:  # @x.setter, @x.getter, @x.deleter
             result = property_with(decorator.receiver, function) if decorator.name == "setter" else decorator.receiver
         elif type(decorator) in (Function, Choice) or (type(decorator) is Term and decorator.op == "context"):
             wrapped = calls.call_value(run, decorator, calls.Arguments((result,)), node)

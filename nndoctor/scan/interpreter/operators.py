@@ -113,7 +113,9 @@ def _dimensions(run: Machine, symbol: str, left: Value, right: Value) -> Value |
     return a.times(b) if symbol == "*" else a.quotient(b, run.pure("//", left, right))
 
 
-_SIZES = frozenset({"attribute", "parameter", "name", "import", "dim", "size", "//", "len", "number", "item", "part", "*"})
+_SIZES = frozenset(
+    ["attribute", "parameter", "name", "import", "dim", "size", "//", "len", "number", "item", "part", "*"]
+)
 
 
 def _may_be_size(term: Term) -> bool:
@@ -144,7 +146,8 @@ def _stays_in_range(symbol: str, left: Value, right: Value) -> bool:
     if symbol == "-" and type(left) is Const:
         return left.value == LARGEST_BYTE
     neutral = {"+": 0, "-": 0, "*": 1, "**": 1, "<<": 0}[symbol]
-    return any(type(side) is Const and side.value in (neutral, 0 if symbol == "*" else neutral) for side in (left, right))
+    constants = [side.value for side in (left, right) if type(side) is Const]
+    return neutral in constants or (symbol == "*" and 0 in constants)
 
 
 def _shape(value: Value) -> Any:

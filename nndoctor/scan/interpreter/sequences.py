@@ -41,7 +41,9 @@ def mix(run: Machine, holder: Any, node: Any, more: Items = ()) -> None:
 
 def distinct(items: Items) -> Items:
     """The items without repetitions of the same constant."""
-    seen: dict[Any, Value] = {(type(item.value), item.value) if type(item) is Const else id(item): item for item in items}
+    seen: dict[Any, Value] = {}
+    for item in items:
+        seen.setdefault((type(item.value), item.value) if type(item) is Const else id(item), item)
     return tuple(seen.values())
 
 
@@ -259,4 +261,3 @@ def method(run: Machine, holder: Any, name: str, args: Any, node: Any) -> Value:
     if known is None or not (args.positional or name in _WITHOUT_ARGUMENTS):
         return Term("unknown")
     return known(run, holder, args, node)
-

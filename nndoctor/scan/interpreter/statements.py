@@ -33,14 +33,20 @@ def run_block(run: Machine, body: Sequence[Any]) -> Signal:
         if run.statements > MAX_STATEMENTS:
             return RAISE
         if type(statement) is cst.SimpleStatementLine:
-            for small in statement.body:
-                signal = execute[type(small)](run, small)
-                if signal is not None:
-                    return signal
+            signal = _run_line(run, statement.body)
         else:
             signal = execute[type(statement)](run, statement)
-            if signal is not None:
-                return signal
+        if signal is not None:
+            return signal
+    return None
+
+
+def _run_line(run: Machine, line: Sequence[Any]) -> Signal:
+    """Run the statements on one line."""
+    for statement in line:
+        signal = run.execute[type(statement)](run, statement)
+        if signal is not None:
+            return signal
     return None
 
 
@@ -48,7 +54,8 @@ def run_suite(run: Machine, suite: cst.BaseSuite) -> Signal:
     """Run an indented block, or the statements after a colon on the same line."""
     if type(suite) is cst.IndentedBlock:
         return run_block(run, suite.body)
-    return run_block(run, (cst.SimpleStatementLine(body=suite.body),))
+    run.statements += 1
+    return _run_line(run, suite.body)
 
 
 def _nothing(run: Machine, node: Any) -> Signal:
@@ -142,7 +149,7 @@ def _if(run: Machine, node: cst.If) -> Signal:
     def otherwise() -> Signal:
         if orelse is None:
             return None
-        return _if(run, orelse) if type(orelse) is cst.If else run_suite(run, orelse.body)  # type: ignore[union-attr]
+        return _if(run, orelse) if type(orelse) is cst.If else run_suite(run, orelse.body)
 
     return run.branch(condition, lambda: run_suite(run, node.body), otherwise)
 

@@ -72,10 +72,7 @@ def _from_end(run: Machine, items: tuple[Value, ...], index: int) -> Value:
 
 
 def _slice(run: Machine, value: Value, part: cst.Slice, node: Any) -> Value:
-    if type(value) is Lib and not run.read(value.attrs, ITEMS):
-        items = None
-    else:
-        items = containers.known_items(run, value)
+    items = containers.known_items(run, value)
     if items is None:
         return run.each(value, lambda leaf: tensors.sliced(run, leaf, part, node))
     bounds = _bounds(run, part)
