@@ -107,8 +107,10 @@ def descend(
         unread.append(loss.detach())
         if len(unread) == READ_EVERY:
             losses += _read(unread)
-            if not math.isfinite(losses[-1]) or until(losses) or time.monotonic() > deadline:
+            if not math.isfinite(losses[-1]) or until(losses):
                 break
+        if time.monotonic() > deadline:
+            break
     losses += _read(unread)
     broken = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     return losses[: broken + 1]

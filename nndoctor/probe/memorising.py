@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nndoctor.probe.batch import Batch, clone
-from nndoctor.probe.effort import Effort
 from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
 from nndoctor.probe.floors import Floors, find_floors
 from nndoctor.probe.ranges import OutputRange
@@ -29,7 +28,6 @@ FALLING = 0.1
 ROUNDS = 4  # times the steps of one fit, for fits that still fall
 # The search for the floor keeps ten copies of the outputs; those of a large vocabulary are not worth it.
 LARGEST_OUTPUT = 1_000_000
-TIME_SHARE = 0.6  # of the deadline of a probe; a slow model must still be diagnosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +98,7 @@ class Attempt:
 
     start: Start
     fits: tuple[Fit, ...]  # one a rate, in the order of trial
+    in_time: bool
 
     @property
     def best(self) -> Fit:
@@ -114,21 +113,20 @@ class Attempt:
     @property
     def unfinished(self) -> bool:
         """Whether the best fit was still falling when its steps or the time were spent."""
-        return is_falling(self.start, self.best.curve)
+        return not self.in_time or is_falling(self.start, self.best.curve)
 
 
-def memorise(subject: Subject, start: Start, effort: Effort, rates: Sequence[float] = RATES) -> Attempt:
-    """Fit the examples from the original weights at one rate after the other, until one fit succeeds."""
-    deadline = time.monotonic() + TIME_SHARE * effort.seconds
+def memorise(subject: Subject, start: Start, steps: int, deadline: float, rates: Sequence[float] = RATES) -> Attempt:
+    """Fit the examples from the original weights at one rate after the other, until one fit succeeds or time is up."""
     fits: list[Fit] = []
     with subject.sandbox() as rewind:
         for rate in rates:
             rewind()
-            fits.append(fit(subject, start, rate, effort.steps, deadline))
+            fits.append(fit(subject, start, rate, steps, deadline))
             sound = not start.is_measurable and fits[-1].curve.broken_at is None  # nothing more to be learned from it
             if sound or start.gap(fits[-1].curve.best) <= LEARNED or time.monotonic() > deadline:
                 break
-    return Attempt(start, tuple(fits))
+    return Attempt(start, tuple(fits), in_time=time.monotonic() <= deadline)
 
 
 def starting_point(subject: Subject, count: int) -> Start:

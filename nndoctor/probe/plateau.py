@@ -138,7 +138,7 @@ def _inputs_ignored(attempt: Attempt) -> Diagnosis | None:
     """After every fit the outputs are the same for all examples: the last bias moves and nothing else."""
     groups = input_groups(attempt.start.split, attempt.start.examples)
     alike = groups is None or not bool(groups.max())
-    if alike or not all(_same_for_all(fit.output) for fit in attempt.fits):
+    if alike or not attempt.in_time or not all(_same_for_all(fit.output) for fit in attempt.fits):
         return None
     return Diagnosis(
         "only the bias learns",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import zoo
-from making import labels, measured, mlp, points, subject, subject_of_source
+from making import QUICK, labels, measured, mlp, points, subject, subject_of_source
 from torch import Tensor, nn
 
 from nndoctor.catalog import Example, load_rule
@@ -93,6 +94,13 @@ def test_a_loss_that_does_not_fall_has_no_band() -> None:
 def test_a_loss_without_gradient_is_skipped() -> None:
     result, findings = measured("NDP06", made(loss=lambda outputs, targets: outputs.detach().mean()))
     assert (result.status, findings) == ("skipped", [])
+
+
+def test_a_sweep_that_runs_out_of_time_says_nothing() -> None:
+    optimizer = zoo.module("rate_too_high").optimizer
+    result, findings = measured("NDP06", made(optimizer=optimizer), replace(QUICK, seconds=0.0))
+    assert findings == []
+    assert "time was up" in result.summary
 
 
 def test_the_sweep_is_a_curve_over_rates() -> None:

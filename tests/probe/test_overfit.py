@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,12 @@ def test_under_autocast_too() -> None:
         loss=nn.CrossEntropyLoss(),
     )
     assert [finding.measurements["cause"] for finding in found(sick)] == ["softmax twice"]
+
+
+def test_a_fit_that_runs_out_of_time_accuses_nobody() -> None:
+    result, findings = measured("NDP03", zoo_subject("cnn"), replace(QUICK, seconds=0.0))
+    assert findings == []
+    assert result.summary.endswith("and still falling")
 
 
 def test_the_same_seed_gives_the_same_curve() -> None:

@@ -42,6 +42,8 @@ def lr_range(subject: Subject, effort: Effort) -> Outcome:
     deadline = time.monotonic() + TIME_SHARE * effort.seconds
     with subject.sandbox():
         swept = sweep(subject, effort.sweep, deadline)
+    if time.monotonic() > deadline and swept.steps < effort.sweep:
+        return _unfinished(swept)
     if len(swept.rates) < 2 or not swept.fall > NO_FALL * abs(swept.start):
         return _flat(swept)
     rate, name = _user_rate(subject)
@@ -71,6 +73,11 @@ def _flat(swept: Sweep) -> Outcome:
     return Outcome(summary=text, series={"loss by rate": _series(swept, None)}, steps=swept.steps)
 
 
+def _unfinished(swept: Sweep) -> Outcome:
+    text = f"time was up at rate {_short(swept.rates[-1])}, so nothing can be said; --effort full waits longer"
+    return Outcome(summary=text, series={"loss by rate": _series(swept, None)}, steps=swept.steps)
+
+
 def _try_out(subject: Subject, swept: Sweep, rate: float, deadline: float) -> Verdict | None:
     """Confirm that a far rate trains badly: schedules and warm-up make many a far rate right.
 
@@ -81,6 +88,8 @@ def _try_out(subject: Subject, swept: Sweep, rate: float, deadline: float) -> Ve
         with subject.sandbox():
             trials.append(constant_rate(subject, each, TRIAL_STEPS, deadline))
     still, yours, suggested = trials
+    if time.monotonic() > deadline:
+        return None  # the trials were cut short
     if rate > swept.suggestion and (not yours.end < still.end or yours.first_update > LARGE_UPDATE):
         return Verdict("high", *trials)
     slow = still.end - yours.end < TOO_SLOW * (still.end - suggested.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -21,6 +22,7 @@ EXAMPLES = 8
 FEWEST_EXAMPLES = 2  # what even a linear model of one input can learn by heart
 HIGHER_RATES = (1e-2, 1e-1, 1e-3)  # a linear model may have to move far between two points
 MANY_PREDICTIONS = 512  # sequences and pictures have many predictions an example, and take many steps to learn
+TIME_SHARE = 0.4  # of the deadline for each of the two attempts; a slow model must still be diagnosed
 SHOWN = 8  # predictions beside labels
 
 
@@ -34,7 +36,8 @@ def overfit_batch(subject: Subject, effort: Effort) -> Outcome:
     diagnosis = diagnose_start(subject, start)
     if not start.learnable:
         return _outcome(subject, start, None, diagnosis)
-    attempt = memorise(subject, start, effort)
+    began = time.monotonic()
+    attempt = memorise(subject, start, effort.steps, began + TIME_SHARE * effort.seconds)
     if diagnosis or attempt.learned:
         return _outcome(subject, start, attempt, diagnosis)
     diagnosis = diagnose_floor(subject, attempt) or diagnose_fit(subject, attempt)
@@ -42,7 +45,8 @@ def overfit_batch(subject: Subject, effort: Effort) -> Outcome:
         return _outcome(subject, start, attempt, diagnosis)
     if attempt.unfinished or not start.is_measurable:
         return _outcome(subject, start, attempt, None)
-    fewer = memorise(subject, starting_point(subject, FEWEST_EXAMPLES), effort, HIGHER_RATES)
+    few = starting_point(subject, FEWEST_EXAMPLES)
+    fewer = memorise(subject, few, effort.steps, began + 2 * TIME_SHARE * effort.seconds, HIGHER_RATES)
     return _outcome(subject, start, attempt, None if fewer.learned or fewer.unfinished else diagnosis, fewer)
 
 
