@@ -20,7 +20,7 @@ def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
         return _make_container(run, api, name, args, node)
     operation = torch_api.LAYERS.get(name)
     if operation is not None:
-        layer = Lib(api, "layer", bound(args, torch_api.PARAMETERS.get(operation, ())), run.frame.source, node)
+        layer = Lib(api, "layer", bound(args, torch_api.parameters_of(name)), run.frame.source, node)
         layer.attrs[OPERATION] = operation
         layer.attrs["$frame"] = run.frame
         if operation == "batchnorm" and len(args.positional) > 1:

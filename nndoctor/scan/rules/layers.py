@@ -16,7 +16,7 @@ LEAST_MOMENTUM = 0.05
 # Dropout behind the last batch norm of a net, before its head, is sound; such heads pool and flatten first.
 _BETWEEN = {
     "ND402": torch_api.ACTIVATION_OPS,
-    "ND403": torch_api.ACTIVATION_OPS | {"pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous"},
+    "ND403": torch_api.ACTIVATION_OPS | {"pool", "adaptive_pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous"},
 }
 
 
