@@ -50,7 +50,7 @@ class Term:
 
     __slots__ = ("act", "attrs", "dtype", "grad", "info", "inputs", "node", "op", "shape", "source")
 
-    def __init__(  # noqa: PLR0917 - the hottest constructor of the pass
+    def __init__(
         self,
         op: str,
         inputs: tuple[Value, ...] = (),
@@ -81,14 +81,21 @@ class Tuple:
         self.items = items
 
 
+ITEMS, REST = "$items", "$rest"
+
+
 class Container:
-    """A list, set or dict; `attrs` holds "$items" (a tuple, or a dict by constant key) and "$rest", the element of unknown place."""
+    """A list, set or dict.
+
+    `attrs` holds ITEMS (a tuple, or a dict by constant key) and REST, an element at an unknown place. So do the
+    containers of torch.nn.
+    """
 
     __slots__ = ("attrs", "kind")
 
     def __init__(self, kind: str, items: Any, rest: Value | None = None) -> None:
         self.kind = kind  # "list", "set" or "dict"
-        self.attrs: dict[str, Any] = {"$items": items, "$rest": rest}
+        self.attrs: dict[str, Any] = {ITEMS: items, REST: rest}
 
 
 class Function:
@@ -169,7 +176,7 @@ class Instance:
 
 
 class Lib:
-    """An object that a library made: a layer, a loss, an optimizer, a loader, ...; `args` are bound to parameter names."""
+    """An object that a library made: a layer, a loss, an optimizer, a loader; `args` are bound to parameter names."""
 
     __slots__ = ("api", "args", "attrs", "kind", "node", "source")
 

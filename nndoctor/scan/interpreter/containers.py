@@ -10,9 +10,8 @@ from nndoctor.scan.interpreter import data, tensors
 from nndoctor.scan.interpreter.heap import ABSENT, join, same
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
-from nndoctor.scan.values import Choice, Container, Instance, Lib, Term, Tuple, Value, leaves
+from nndoctor.scan.values import ITEMS, REST, Choice, Container, Instance, Lib, Term, Tuple, Value, leaves
 
-ITEMS, REST = "$items", "$rest"
 MAX_ITEMS = 64  # a longer list is summed up by one element
 
 
@@ -118,7 +117,7 @@ def element(run: Machine, value: Value, node: Any) -> Value:
     if kind is Choice:
         return run.each(value, lambda leaf: element(run, leaf, node))
     if kind is Instance:
-        return data.iterate_instance(run, value, node)
+        return held(run, value, node) if run.read(value.attrs, ITEMS) else data.iterate_instance(run, value, node)
     return Term("size") if kind is Shape else run.pure("element", value)
 
 

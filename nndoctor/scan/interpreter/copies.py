@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nndoctor.scan.interpreter import training
 from nndoctor.scan.interpreter.heap import join
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import Choice, Container, Instance, Lib, Term, Tuple, Value
+
+_OWNED = frozenset({"layer", "container", "model", "loss"})  # kinds of library objects that a module has for itself
 
 
 def shallow_copy(run: Machine, args: Any, node: Any) -> Value:
@@ -58,7 +59,7 @@ def _deep(run: Machine, value: Value, node: Any, made: dict[int, Any]) -> Value:
         return join(value.guard, _deep(run, value.then, node, made), _deep(run, value.otherwise, node, made))
     if id(value) in made:
         return made[id(value)]
-    copied = _empty_copy(value, node) if kind is not Lib or training.is_model(value) or not made else None
+    copied = _empty_copy(value, node) if kind is not Lib or value.kind in _OWNED or not made else None
     if copied is None:
         return value
     made[id(value)] = copied

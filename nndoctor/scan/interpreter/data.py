@@ -1,4 +1,4 @@
-"""Loaders, datasets and other things that yield batches."""
+"""Loaders, datasets and other objects that yield or hold batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from nndoctor.scan.interpreter import calls
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Function, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.values import Function, Instance, Lib, Term, Value
 
 
 def batch(run: Machine, loader: Lib) -> Value:
@@ -16,9 +16,6 @@ def batch(run: Machine, loader: Lib) -> Value:
 
 def iterate_instance(run: Machine, instance: Instance, node: Any) -> Value:
     """What one iteration over an object of the project yields."""
-    if instance.attrs.get("$items"):
-        items = instance.attrs["$items"]
-        return next(iter(items.values() if type(items) is dict else items))
     own = instance.cls.find("__iter__")
     if type(own) is Function:
         made = calls.call_function(run, own.bind(instance), calls.Arguments(), node)
@@ -32,10 +29,4 @@ def item_of_instance(run: Machine, instance: Instance, index: Value, node: Any) 
     own = instance.cls.find("__getitem__")
     if type(own) is Function:
         return calls.call_function(run, own.bind(instance), calls.Arguments((index,)), node)
-    items = instance.attrs.get("$items")
-    if items:
-        return next(iter(items.values() if type(items) is dict else items))
     return run.pure("item", instance, index)
-
-
-__all__ = ["Tuple", "batch", "item_of_instance", "iterate_instance"]

@@ -10,7 +10,7 @@ import libcst as cst
 
 from nndoctor.scan.interpreter import calls, comprehensions, containers, objects, operators, subscripts, tables
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Container, Function, Term, Tuple, Value
+from nndoctor.scan.values import FALSE, ITEMS, NONE, TRUE, Const, Container, Function, Term, Tuple, Value
 
 _BUILTINS = frozenset(dir(builtins))
 _KEYWORDS = {"None": NONE, "True": TRUE, "False": FALSE}
@@ -117,7 +117,7 @@ def _dict(run: Machine, node: cst.Dict) -> Value:
             continue
         key = run.resolve(run.dispatch[type(element.key)](run, element.key))
         if tables.is_key(key):
-            made.attrs["$items"][key.value] = value  # nobody else has it yet, so the trail need not know
+            made.attrs[ITEMS][key.value] = value  # nobody else has it yet, so the trail need not know
         else:
             tables.put(run, made, key, value)
     return made

@@ -10,7 +10,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import statements
 from nndoctor.scan.interpreter.machine import RETURN, Frame, Machine
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Const, Container, Module, Scope, Tuple, Value
+from nndoctor.scan.values import ITEMS, Const, Container, Module, Scope, Tuple, Value
 
 
 def run_module(run: Machine, source: SourceFile, name: str) -> Module:
@@ -112,7 +112,7 @@ def _import_star(run: Machine, base: str, level: int) -> None:
 def _listed(exported: Value | None) -> set[Any] | None:
     items = exported.items if type(exported) is Tuple else None
     if type(exported) is Container:
-        items = exported.attrs["$items"]
+        items = exported.attrs[ITEMS]
     if items is None or not all(type(item) is Const for item in items):
         return None
     return {item.value for item in items}

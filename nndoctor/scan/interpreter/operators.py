@@ -9,7 +9,7 @@ from typing import Any
 from nndoctor.scan.interpreter import tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, dimension
-from nndoctor.scan.values import FALSE, LOSS, TRUE, Choice, Const, Container, Term, Tuple, Value
+from nndoctor.scan.values import FALSE, ITEMS, LOSS, REST, TRUE, Choice, Const, Container, Term, Tuple, Value
 
 _ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "Add": ("+", operator.add),
@@ -87,7 +87,7 @@ def _concatenate(run: Machine, left: Any, right: Any) -> Value:
 def _parts(run: Machine, sequence: Any) -> tuple[Any, Value | None]:
     if type(sequence) is Tuple:
         return sequence.items, None
-    return run.read(sequence.attrs, "$items"), run.read(sequence.attrs, "$rest")
+    return run.read(sequence.attrs, ITEMS), run.read(sequence.attrs, REST)
 
 
 def _repeated(run: Machine, left: Any, times: Value) -> Value:
@@ -238,8 +238,8 @@ def _membership(run: Machine, name: str, left: Value, right: Value) -> Value:
             known = any(item.value == left.value for item in right.items)
         elif type(right) is Const and isinstance(right.value, str) and isinstance(left.value, str):
             known = left.value in right.value
-        elif type(right) is Container and run.read(right.attrs, "$rest") is None:
-            known = _contains(run.read(right.attrs, "$items"), left.value)
+        elif type(right) is Container and run.read(right.attrs, REST) is None:
+            known = _contains(run.read(right.attrs, ITEMS), left.value)
         if known is not None:
             return TRUE if known is (name == "In") else FALSE
     inside = run.pure("In", left, right)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter.containers import ITEMS, MAX_ITEMS, REST, any_of, are_certain, element, known_items
+from nndoctor.scan.interpreter import containers
 from nndoctor.scan.interpreter.heap import join, same
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import NONE, Class, Const, Container, Function, Lib, Term, Value
+from nndoctor.scan.values import ITEMS, NONE, REST, Class, Const, Container, Function, Lib, Term, Value
 
 Items = tuple[Value, ...]
 
@@ -22,7 +22,7 @@ def items_of(run: Machine, holder: Any) -> Items:
 def in_order(run: Machine, holder: Any) -> Items | None:
     """All items, if their places are known on every path."""
     items = run.read(holder.attrs, ITEMS)
-    known = type(items) is tuple and run.read(holder.attrs, REST) is None and are_certain(items)
+    known = type(items) is tuple and run.read(holder.attrs, REST) is None and containers.are_certain(items)
     return items if known else None
 
 
@@ -35,7 +35,7 @@ def mix(run: Machine, holder: Any, node: Any, more: Items = ()) -> None:
     """Nobody knows any more which items are where."""
     rest = run.read(holder.attrs, REST)
     values = (*items_of(run, holder), *more, *(() if rest is None else (rest,)))
-    run.write(holder.attrs, REST, any_of(run, values, node) or Term("unknown"))
+    run.write(holder.attrs, REST, containers.any_of(run, values, node) or Term("unknown"))
     put(run, holder, ())
 
 
@@ -50,7 +50,7 @@ def distinct(items: Items) -> Items:
 def append(run: Machine, holder: Any, value: Value) -> None:
     """Put one more item at the end of a list or module list."""
     items = run.read(holder.attrs, ITEMS)
-    if type(items) is tuple and len(items) < MAX_ITEMS:
+    if type(items) is tuple and len(items) < containers.MAX_ITEMS:
         run.write(holder.attrs, ITEMS, (*items, value))
     else:
         run.write(holder.attrs, REST, value)
@@ -58,9 +58,9 @@ def append(run: Machine, holder: Any, value: Value) -> None:
 
 def extend(run: Machine, holder: Any, more: Value, node: Any) -> None:
     """Put the items of an iterable at the end of a list or module list."""
-    items = known_items(run, more)
+    items = containers.known_items(run, more)
     if items is None:
-        run.write(holder.attrs, REST, element(run, more, node))
+        run.write(holder.attrs, REST, containers.element(run, more, node))
         return
     for value in items:
         append(run, holder, value)
@@ -69,7 +69,7 @@ def extend(run: Machine, holder: Any, more: Value, node: Any) -> None:
 def insert(run: Machine, holder: Any, index: Value, value: Value, node: Any) -> None:
     """Put one more item before the one at an index."""
     items, place = in_order(run, holder), run.resolve(index)
-    if items is None or len(items) >= MAX_ITEMS or type(place) is not Const or type(place.value) is not int:
+    if items is None or len(items) >= containers.MAX_ITEMS or type(place) is not Const or type(place.value) is not int:
         mix(run, holder, node, (value,))
         return
     changed = list(items)
@@ -103,7 +103,7 @@ def replace(run: Machine, holder: Any, index: Value, value: Value, node: Any) ->
     if type(items) is not tuple or not items or run.read(holder.attrs, REST) is not None:
         run.write(holder.attrs, REST, value)
         return
-    if type(index) is Const and type(index.value) is int and are_certain(items):
+    if type(index) is Const and type(index.value) is int and containers.are_certain(items):
         if -len(items) <= index.value < len(items):
             at = index.value % len(items)
             put(run, holder, (*items[:at], value, *items[at + 1 :]))
@@ -114,14 +114,14 @@ def replace(run: Machine, holder: Any, index: Value, value: Value, node: Any) ->
 
 def replace_slice(run: Machine, holder: Any, part: slice | None, more: Value, node: Any) -> None:
     """`list[a:b] = more`; `part` is None where the bounds are not known."""
-    items, given = in_order(run, holder), known_items(run, more)
+    items, given = in_order(run, holder), containers.known_items(run, more)
     if items is None or given is None or part is None:
         if part == slice(None):
             run.write(holder.attrs, REST, None)
             put(run, holder, ())
             extend(run, holder, more, node)
         else:
-            mix(run, holder, node, given if given is not None else (element(run, more, node),))
+            mix(run, holder, node, given if given is not None else (containers.element(run, more, node),))
         return
     changed = list(items)
     if part.step in (None, 1) or len(changed[part]) == len(given):

@@ -7,11 +7,23 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan.interpreter import calls, containers, data, sequences, tables, tensors
-from nndoctor.scan.interpreter.containers import ITEMS, REST
 from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
-from nndoctor.scan.values import Choice, Const, Container, Function, Instance, Lib, Term, Tuple, Value, leaves
+from nndoctor.scan.values import (
+    ITEMS,
+    REST,
+    Choice,
+    Const,
+    Container,
+    Function,
+    Instance,
+    Lib,
+    Term,
+    Tuple,
+    Value,
+    leaves,
+)
 
 
 def get_item(run: Machine, node: cst.Subscript) -> Value:

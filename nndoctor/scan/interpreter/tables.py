@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nndoctor.scan.interpreter import containers
-from nndoctor.scan.interpreter.containers import ITEMS, REST
 from nndoctor.scan.interpreter.heap import join
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import NONE, Const, Container, Term, Tuple, Value
+from nndoctor.scan.values import ITEMS, NONE, REST, Const, Container, Term, Tuple, Value
 
 
 def is_key(value: Value) -> bool:
