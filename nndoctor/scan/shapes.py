@@ -201,6 +201,8 @@ def _balanced(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> tuple[tuple[D
         return None
     if left.is_one and right.is_one:
         return source, target
+    if not left.atoms and (right.number > 1 or right.atoms.total() > 1):
+        return None  # a number may be split in many ways
     rewritten = _substituted(source, left, right)
     if rewritten is not None:
         return rewritten, target

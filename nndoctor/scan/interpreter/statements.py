@@ -79,7 +79,7 @@ def _assign(run: Machine, node: cst.Assign) -> Signal:
 def _note_own_sum(run: Machine, name: str, value: Value) -> None:
     """Remember `x = x + y`, also weighted as in a moving average."""
     for total in run.leaves(value):
-        if type(total) is not Term or total.op != "+":
+        if type(total) is not Term or total.op != "+" or len(total.inputs) != 2:
             continue
         before = run.lookup(name)
         for own, other in (total.inputs, total.inputs[::-1]):

@@ -119,8 +119,9 @@ def _in_forward_loop(program: Program, event: Event) -> bool:
 
 
 def _accumulated(program: Program, event: Event) -> Term | None:
-    """The tensor with a graph that is added to a sum which outlives the iteration."""
-    again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in event.options(event.details["before"]))
+    """The tensor with a graph that is added to a sum which outlives the iteration, and is not begun anew in its loop."""
+    before = event.options(event.details["before"])
+    again = all(type(leaf) is Term for leaf in before) and any(leaf.node is event.site.node for leaf in before)
     same = [e for e in program.of("accumulate") if e.site.node is event.site.node]
     totals = [leaf for e in same for leaf in leaves(e.details["result"])]
     if not again or any(id(total) in program.backpropagated for total in totals):
