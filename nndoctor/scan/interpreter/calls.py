@@ -251,7 +251,7 @@ def _remember(run: Machine, key: Any, function: Function, args: Arguments) -> Va
     start = run.clock
     run.oldest_write = start + 1
     result = follow(run, function, args)
-    if run.oldest_write > start and len(run.reads) <= MEMO_READS:
+    if run.oldest_write > start and len(run.reads) <= MEMO_READS and not _is_made(run, result, start):
         run.memo[key] = Remembered(result, (function, args), run.clock, run.reads, run.consulted)
     if reads is not None:
         reads |= run.reads
@@ -260,6 +260,16 @@ def _remember(run: Machine, key: Any, function: Function, args: Arguments) -> Va
     run.oldest_write = min(oldest, run.oldest_write)
     run.reads, run.consulted = reads, consulted
     return result
+
+
+def _is_made(run: Machine, value: Value, start: int) -> bool:
+    """Whether a value is or holds an object that was made since `start`: another call makes another one."""
+    kind = type(value)
+    if kind is Container or kind is Instance or kind is Lib:
+        return run.births.get(id(value.attrs), 0) > start
+    if kind is Tuple:
+        return any(_is_made(run, item, start) for item in value.items)
+    return kind is Choice and any(_is_made(run, leaf, start) for leaf in run.leaves(value))
 
 
 _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
