@@ -91,7 +91,14 @@ def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[F
             severity = rule.severity if source.module is None else Severity.INFO
             line = source.line_text(failure.location) if failure.location is not None else None
             yield Finding(
-                "ND001", rule.name, severity, Confidence.CERTAIN, failure.message, rule.treatment, failure.location, line
+                "ND001",
+                rule.name,
+                severity,
+                Confidence.CERTAIN,
+                failure.message,
+                rule.treatment,
+                failure.location,
+                line,
             )
 
 

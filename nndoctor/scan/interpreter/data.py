@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nndoctor.scan.interpreter import calls
+from nndoctor.scan.interpreter import calls, following
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import Function, Instance, Lib, Term, Value
 
@@ -18,7 +18,7 @@ def iterate_instance(run: Machine, instance: Instance, node: Any) -> Value:
     """What one iteration over an object of the project yields."""
     own = instance.cls.find("__iter__")
     if type(own) is Function:
-        made = calls.call_function(run, own.bind(instance), calls.Arguments(), node)
+        made = following.call_function(run, own.bind(instance), calls.Arguments(), node)
         if type(made) is Term and made.op == "generator":
             return made.inputs[0] if made.inputs else Term("unknown")
     return run.pure("element", instance)
@@ -28,5 +28,5 @@ def item_of_instance(run: Machine, instance: Instance, index: Value, node: Any) 
     """`instance[index]`."""
     own = instance.cls.find("__getitem__")
     if type(own) is Function:
-        return calls.call_function(run, own.bind(instance), calls.Arguments((index,)), node)
+        return following.call_function(run, own.bind(instance), calls.Arguments((index,)), node)
     return run.pure("item", instance, index)

@@ -17,8 +17,12 @@ _NAMES = {
 }  # fmt: skip
 _MADE = {"float": FLOAT, "double": FLOAT, "half": FLOAT, "bfloat16": FLOAT, "long": INT, "bool": BOOL}
 _BOOL_OPS = frozenset("eq ne gt lt ge le isnan isinf isfinite logical_and logical_or logical_not any all equal".split())
-_FLOAT_OPS = frozenset("linear conv softmax log_softmax sigmoid tanh batchnorm norm exp log sqrt mean std var rand randn normal embedding".split())
-_KEEPING = torch_api.TRANSPARENT | frozenset("max min abs relu clamp cumsum pad where amax amin minimum maximum neg upsample".split())
+_FLOAT_OPS = frozenset(
+    "linear conv softmax log_softmax sigmoid tanh batchnorm norm exp log sqrt mean std var rand randn normal embedding".split()
+)
+_KEEPING = torch_api.TRANSPARENT | frozenset(
+    "max min abs relu clamp cumsum pad where amax amin minimum maximum neg upsample".split()
+)
 _IMAGES = frozenset({"cv2.imread", "torchvision.io.read_image", "torchvision.io.decode_image", "torchvision.io.image.read_image",
                      "torchvision.transforms.functional.pil_to_tensor", "torchvision.io.decode_jpeg", "torchvision.io.decode_png",
                      "imageio.imread", "imageio.v2.imread", "imageio.v3.imread"})  # fmt: skip
@@ -60,7 +64,9 @@ def _cast(run: Machine, before: str | None, args: Any) -> str | None:
     named = of_name(target)
     if named is not None:
         return MASK if named == UINT8 and before in (BOOL, MASK) else named
-    device = (type(target) is Const and isinstance(target.value, str)) or (type(target) is Term and target.op == "device")
+    device = (type(target) is Const and isinstance(target.value, str)) or (
+        type(target) is Term and target.op == "device"
+    )
     return before if device else None
 
 

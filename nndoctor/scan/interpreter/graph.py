@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nndoctor.scan.interpreter import training
+from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.program import Program
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
@@ -36,7 +36,7 @@ def ancestors(value: Value, through_cuts: bool = False) -> Iterator[Term]:
         elif kind is Choice:
             stack.extend((current.then, current.otherwise))
         elif kind is Container:
-            stack.extend(training.held(current))
+            stack.extend(kinds.held(current))
 
 
 def forwards(value: Value) -> Iterator[Term]:
@@ -50,7 +50,7 @@ def models(value: Value) -> list[Value] | None:
     for term in ancestors(value):
         if term.op == "forward":
             found.append(term.inputs[1])
-        elif term.op == "call" and not (term.inputs and training.is_model(term.inputs[0])):
+        elif term.op == "call" and not (term.inputs and kinds.is_model(term.inputs[0])):
             return None
     return found or None
 
@@ -83,10 +83,10 @@ def owners(run: Machine, parameters: Value) -> list[Value] | None:
                 found.append(current.inputs[0])
             stack.extend(current.inputs)
         elif kind in (Tuple, Container):
-            stack.extend(training.held(current))
+            stack.extend(kinds.held(current))
         elif kind is Choice:
             stack.extend((current.then, current.otherwise))
-        elif training.is_model(current):
+        elif kinds.is_model(current):
             found.append(current)
     return found or None
 
@@ -122,23 +122,21 @@ def covers(run: Machine, optimizer: Value, other: Value) -> bool:
     ours, theirs = trained_by(run, optimizer), trained_by(run, other)
     if ours is None or theirs is None:
         return False
-    inside = {id(module) for owner in ours for module in training.descendants(owner)}
+    inside = {id(module) for owner in ours for module in kinds.descendants(owner)}
     return all(id(module) in inside for module in theirs)
 
 
 def _related(a: Value, b: Value) -> bool:
     if a is b or type(a) is Term or type(b) is Term or type(a) is Choice or type(b) is Choice:
         return True
-    return any(module is b for module in training.descendants(a)) or any(
-        module is a for module in training.descendants(b)
-    )
+    return any(module is b for module in kinds.descendants(a)) or any(module is a for module in kinds.descendants(b))
 
 
 def has_mode_layers(program: Program, model: Value) -> bool | None:
     """Whether a model holds dropout or batch norm; None if it holds something unknown."""
     unknown = type(model) not in (Instance, Lib)
     readers = program.mode_readers
-    for module in training.descendants(model):
+    for module in kinds.descendants(model):
         if type(module) is Lib:
             if acts_by_mode(module):
                 return True

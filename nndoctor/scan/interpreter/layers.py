@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, containers, sequences, shape_rules, tensors, training
+from nndoctor.scan.interpreter import calls, containers, modes, sequences, shape_rules, tensors
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape, atom, dimension, number
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
@@ -84,7 +84,7 @@ def attribute(run: Machine, lib: Lib, name: str, node: Any) -> Value:
     if type(items) is dict and name in items:
         return items[name]
     if name == "training":
-        return training.is_training(run, lib)
+        return modes.is_training(run, lib)
     if name == "module" and lib.kind in ("layer", "model", "container"):
         return lib
     if name in torch_api.MODULE_METHODS or name in ("step", "zero_grad", "backward", "state_dict"):
@@ -99,12 +99,12 @@ def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
     if lib.kind == "layer":
         return _call_layer(run, lib, args, node)
     if lib.kind == "container":
-        return training.noted_forward(run, lib, _call_sequential(run, lib, args, node), args, node)
+        return modes.noted_forward(run, lib, _call_sequential(run, lib, args, node), args, node)
     if lib.kind == "loss":
         return call_loss(run, lib.name, args, node, lib)
     if lib.kind == "model":
         output = _output_of_model(run, lib, args, node)
-        return training.noted_forward(run, lib, output, args, node)
+        return modes.noted_forward(run, lib, output, args, node)
     return calls.unknown_call(run, lib, args, node)
 
 
@@ -178,7 +178,9 @@ def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, n
 
 
 def _flattened(run: Machine, layer: Lib, shape: Shape) -> Shape | None:
-    given = calls.Arguments((Term("unknown"), layer.args.get("start_dim", Const(1)), layer.args.get("end_dim", Const(-1))))
+    given = calls.Arguments(
+        (Term("unknown"), layer.args.get("start_dim", Const(1)), layer.args.get("end_dim", Const(-1)))
+    )
     return shape_rules.flatten(run, shape, given)
 
 

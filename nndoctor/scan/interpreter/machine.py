@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nndoctor.scan.interpreter.heap import Cells, Difference, Heap, join, same
+from nndoctor.scan.interpreter.heap import Difference, Heap, join, same
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.values import (
     TRUE,
@@ -45,7 +45,19 @@ MAX_IN_FUNCTION = 600  # statements of one function itself, over all its activat
 class Frame:
     """One activation of a function, class body or module."""
 
-    __slots__ = ("depth", "function", "inner", "is_class", "on_yield", "pending", "receiver", "results", "scope", "source", "yields")
+    __slots__ = (
+        "depth",
+        "function",
+        "inner",
+        "is_class",
+        "on_yield",
+        "pending",
+        "receiver",
+        "results",
+        "scope",
+        "source",
+        "yields",
+    )
 
     def __init__(self, source: SourceFile, scope: Scope, depth: int, function: Function | None = None) -> None:
         self.source = source
@@ -140,7 +152,15 @@ class Machine(Heap):
         """Record something that happened, with the loops, frame and assumptions it happened under."""
         order = len(self.program.events)
         event = Event(
-            kind, self.site(node), subject, details, self.loops, tuple(self.frames), self.grad, dict(self.assumed), order
+            kind,
+            self.site(node),
+            subject,
+            details,
+            self.loops,
+            tuple(self.frames),
+            self.grad,
+            dict(self.assumed),
+            order,
         )
         self.program.events.append(event)
         return event
@@ -309,9 +329,7 @@ class Machine(Heap):
         self.undo(mark)
         return changed
 
-    def _merge(
-        self, guard: Term, begun: tuple[int, int], changed: Difference, left: Signal, right: Signal
-    ) -> Signal:
+    def _merge(self, guard: Term, begun: tuple[int, int], changed: Difference, left: Signal, right: Signal) -> Signal:
         mark, start = begun
         if left == right:
             self.join(guard, changed, self.since(mark), start)

@@ -7,7 +7,17 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, imports, layers, library, statements, tensors, training
+from nndoctor.scan.interpreter import (
+    calls,
+    contexts,
+    following,
+    imports,
+    layers,
+    modes,
+    module_methods,
+    statements,
+    tensors,
+)
 from nndoctor.scan.interpreter.machine import Frame, Machine
 from nndoctor.scan.values import (
     NONE,
@@ -56,13 +66,15 @@ def _of_instance(run: Machine, instance: Instance, name: str, node: Any) -> Valu
     if found is not None:
         return run.resolve(found) if type(found) is Choice else found
     if name == "training" and instance.cls.is_module:
-        return training.is_training(run, instance)
+        return modes.is_training(run, instance)
     if name == "__class__":
         return instance.cls
     member = instance.cls.find(name)
     if member is not None:
         return _bound(run, member, instance, node)
-    return Method(instance, name) if library.knows_method(instance, name) else run.pure("attribute", instance, name)
+    return (
+        Method(instance, name) if module_methods.knows_method(instance, name) else run.pure("attribute", instance, name)
+    )
 
 
 def _bound(run: Machine, member: Value, instance: Instance, node: Any) -> Value:
@@ -74,7 +86,7 @@ def _bound(run: Machine, member: Value, instance: Instance, node: Any) -> Value:
     if "builtins.classmethod" in names:
         return member.bind(instance.cls)
     if any(name in _PROPERTY for name in names):
-        return calls.call_function(run, member.bind(instance), calls.Arguments(), node)
+        return following.call_function(run, member.bind(instance), calls.Arguments(), node)
     return member.bind(instance)
 
 
@@ -94,16 +106,16 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     if kind is Instance:
         member = receiver.cls.find(name)
         if type(member) is Function and SETTER in member.attrs:
-            calls.call_function(run, member.attrs[SETTER].bind(receiver), calls.Arguments((value,)), node)
+            following.call_function(run, member.attrs[SETTER].bind(receiver), calls.Arguments((value,)), node)
             return
     if kind is Instance or kind is Lib or kind is Class or kind is Module:
         run.write(receiver.attrs, name, value)
-        training.attribute_set(run, receiver, name, value, node)
+        contexts.attribute_set(run, receiver, name, value, node)
     elif kind is Term:
         if receiver.attrs is None:
             receiver.attrs = {}
         run.write(receiver.attrs, name, value)
-        training.attribute_set(run, receiver, name, value, node)
+        contexts.attribute_set(run, receiver, name, value, node)
 
 
 def delete_attribute(run: Machine, receiver: Value, name: str) -> None:
@@ -166,12 +178,12 @@ def instantiate(run: Machine, cls: Class, args: calls.Arguments, node: Any) -> V
 def initialise(run: Machine, instance: Instance, args: calls.Arguments, node: Any) -> None:
     """Run `__init__`, or set the fields of a dataclass."""
     cls = instance.cls
-    training.made(run, instance, node)
+    contexts.made(run, instance, node)
     init = cls.find("__init__")
     if type(init) is Function:
-        calls.call_function(run, init.bind(instance), args, node)
+        following.call_function(run, init.bind(instance), args, node)
         return
-    library.initialise_base(run, instance, args, node)
+    module_methods.initialise_base(run, instance, args, node)
     _initialise_fields(run, instance, args, node)
 
 
@@ -188,7 +200,7 @@ def _initialise_fields(run: Machine, instance: Instance, args: calls.Arguments, 
             run.write(instance.attrs, name, value or run.pure("attribute", instance, name))
     after = cls.find("__post_init__")
     if type(after) is Function:
-        calls.call_function(run, after.bind(instance), calls.Arguments(tuple(only_initial)), node)
+        following.call_function(run, after.bind(instance), calls.Arguments(tuple(only_initial)), node)
 
 
 def _fields(cls: Class) -> dict[str, bool]:

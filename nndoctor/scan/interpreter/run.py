@@ -10,7 +10,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, imports, objects, statements, training
+from nndoctor.scan.interpreter import calls, following, imports, kinds, objects, statements, states
 from nndoctor.scan.interpreter.expressions import EVALUATE
 from nndoctor.scan.interpreter.machine import Frame, Machine
 from nndoctor.scan.interpreter.statements import EXECUTE
@@ -121,15 +121,15 @@ def _unknown_instance(run: Machine, cls: Class) -> Instance:
 
 def _forget_mode(run: Machine, model: Value) -> None:
     """Nobody knows in which mode a method will be called."""
-    for module in training.descendants(model):
+    for module in kinds.descendants(model):
         if type(module) in (Instance, Lib):
-            run.write(module.attrs, training.MODE, State(training.UNKNOWN))
+            run.write(module.attrs, states.MODE, State(states.UNKNOWN))
 
 
 def _unknown_arguments(function: Function) -> calls.Arguments:
     """Flags and what defaults to None stay unknown: another value may be passed."""
     keywords = {
-        name: calls.parameter_term(function, name)
+        name: following.parameter_term(function, name)
         for name, default in function.defaults.items()
         if type(default) is Const and (default.value is None or isinstance(default.value, bool))
     }
@@ -139,7 +139,7 @@ def _unknown_arguments(function: Function) -> calls.Arguments:
 def _run_root(run: Machine, function: Function) -> None:
     known = list(run.optimizers)
     with _frame(run, function.source, function.scope):
-        calls.call_function(run, function, _unknown_arguments(function), function.node)
+        following.call_function(run, function, _unknown_arguments(function), function.node)
     run.optimizers = known
 
 
@@ -150,7 +150,7 @@ def _call_root(run: Machine, method: Function, receiver: Value) -> None:
     if method.name == "forward" and type(receiver) is Instance and receiver.cls.is_module:
         run.in_forward += 1
     try:
-        result = calls.call_function(run, bound, _unknown_arguments(method), method.node)
+        result = following.call_function(run, bound, _unknown_arguments(method), method.node)
         if method.name == "training_step":
             run.note("training step", method.node, result)
     finally:

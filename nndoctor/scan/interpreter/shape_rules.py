@@ -156,7 +156,9 @@ def _permute(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
     dims = shape.dims
     assert dims is not None
     found = _integers(run, axes, len(dims))
-    return Shape(tuple(dims[i] for i in found)) if found is not None and sorted(found) == list(range(len(dims))) else None
+    return (
+        Shape(tuple(dims[i] for i in found)) if found is not None and sorted(found) == list(range(len(dims))) else None
+    )
 
 
 def _transpose(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
@@ -246,7 +248,10 @@ def _matmul(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
 
 def _joined(run: Machine, op: str, parts: Value | None, args: Any) -> Shape | None:
     items = parts.items if type(parts) is Tuple else parts.attrs["$items"] if type(parts) is Container else ()
-    shapes = [item.shape.dims if type(item) is Term and item.shape is not None else None for item in (items if type(items) is tuple else ())]
+    shapes = [
+        item.shape.dims if type(item) is Term and item.shape is not None else None
+        for item in (items if type(items) is tuple else ())
+    ]
     if not shapes or None in shapes or (type(parts) is Container and parts.attrs.get("$rest") is not None):
         return None
     dims = shapes[0]
@@ -315,7 +320,9 @@ def _embedded(run: Machine, layer: Lib, tensor: Term) -> Shape | None:
 
 def _pooled(run: Machine, layer: Lib, dims: tuple[Dim, ...]) -> Shape:
     """Spatial sizes after pooling: known only for adaptive pooling to a constant size."""
-    value = run.resolve(layer.args.get("output_size", layer.args.get("kernel_size"))) if "Adaptive" in layer.name else None
+    value = (
+        run.resolve(layer.args.get("output_size", layer.args.get("kernel_size"))) if "Adaptive" in layer.name else None
+    )
     sizes = value.items if type(value) is Tuple else (value,) * (len(dims) - 2)
     known = [dimension(size) if size is not None else None for size in sizes]
     return Shape((*dims[:2], *(size or atom(Term("size")) for size in known)))

@@ -8,15 +8,15 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan.interpreter import (
-    calls,
     containers,
+    contexts,
+    following,
     imports,
     objects,
     operators,
     sequences,
     subscripts,
     tables,
-    training,
 )
 from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
 from nndoctor.scan.program import Loop
@@ -210,9 +210,9 @@ def _enter(run: Machine, node: cst.With, index: int) -> Signal:
         signals.append(_enter(run, node, index + 1))
 
     if type(manager) is Term and manager.op == "context manager":
-        calls.run_context_manager(run, manager, body)
+        following.run_context_manager(run, manager, body)
     if not signals:
-        body(training.enter_context(run, manager, item))
+        body(contexts.enter_context(run, manager, item))
     return signals[0]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, containers, data, sequences, tables, tensors
+from nndoctor.scan.interpreter import calls, containers, data, following, sequences, tables, tensors
 from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
@@ -127,7 +127,7 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
     elif type(holder) is Instance:
         own = holder.cls.find("__setitem__")
         if type(own) is Function:
-            calls.call_function(run, own.bind(holder), calls.Arguments((index, value)), target)
+            following.call_function(run, own.bind(holder), calls.Arguments((index, value)), target)
 
 
 def delete_item(run: Machine, target: cst.Subscript) -> None:

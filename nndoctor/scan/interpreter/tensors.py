@@ -150,7 +150,11 @@ def _indexed(run: Machine, value: Term, parts: tuple[Value, ...], node: Any) -> 
 
 def _is_tensor(value: Value) -> bool:
     """Whether a value is certainly a tensor or array."""
-    return type(value) is Term and (value.act is not None or value.dtype is not None or value.shape is not None or value.op in _TENSOR_OPS)
+    return type(value) is Term and (
+        value.act is not None or value.dtype is not None or value.shape is not None or value.op in _TENSOR_OPS
+    )
 
 
-_TENSOR_OPS = torch_api.TRANSPARENT - {"forward", "returned", "element", "data", "index", "item_of"} | frozenset(torch_api.ACTS)
+_TENSOR_OPS = torch_api.TRANSPARENT - {"forward", "returned", "element", "data", "index", "item_of"} | frozenset(
+    torch_api.ACTS
+)

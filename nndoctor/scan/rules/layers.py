@@ -16,7 +16,8 @@ LEAST_MOMENTUM = 0.05
 # Dropout behind the last batch norm of a net, before its head, is sound; such heads pool and flatten first.
 _BETWEEN = {
     "ND402": torch_api.ACTIVATION_OPS,
-    "ND403": torch_api.ACTIVATION_OPS | {"pool", "adaptive_pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous"},
+    "ND403": torch_api.ACTIVATION_OPS
+    | {"pool", "adaptive_pool", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous"},
 }
 
 
@@ -27,7 +28,12 @@ def batchnorm_eps_as_momentum(program: Program) -> Iterator[Draft]:
         if event.details["operation"] != "batchnorm" or len(positional) < 2:
             continue
         eps = positional[1]
-        if type(eps) is Const and isinstance(eps.value, int | float) and not isinstance(eps.value, bool) and eps.value >= LEAST_MOMENTUM:
+        if (
+            type(eps) is Const
+            and isinstance(eps.value, int | float)
+            and not isinstance(eps.value, bool)
+            and eps.value >= LEAST_MOMENTUM
+        ):
             message = f"{event.subject.name} is given {eps.value} as its second argument, which is eps"
             yield Draft("ND405", event.site, message)
 

@@ -8,11 +8,25 @@ from typing import Any
 
 from nndoctor.findings import Confidence, Severity
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import graph, training
+from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import BOUNDED, LOG, LOG_SOFTMAX, LOSS, RAW, RELU, SIGMOID, SOFTMAX, Const, Instance, Site, Term, Value
+from nndoctor.scan.values import (
+    BOUNDED,
+    LOG,
+    LOG_SOFTMAX,
+    LOSS,
+    RAW,
+    RELU,
+    SIGMOID,
+    SOFTMAX,
+    Const,
+    Instance,
+    Site,
+    Term,
+    Value,
+)
 
 
 def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
@@ -32,7 +46,9 @@ def _derives(later: Term, earlier: Value) -> bool:
     """Whether one is computed from the other, or both from the same model: then a flag chooses, not a model."""
     if any(term is earlier for term in graph.ancestors(later, through_cuts=True)):
         return True
-    models = [{id(t.inputs[1]) for t in graph.ancestors(v, through_cuts=True) if t.op == "forward"} for v in (later, earlier)]
+    models = [
+        {id(t.inputs[1]) for t in graph.ancestors(v, through_cuts=True) if t.op == "forward"} for v in (later, earlier)
+    ]
     return bool(models[0] & models[1])
 
 
@@ -74,7 +90,9 @@ def _is_objective(program: Program, event: Event) -> bool:
     if event.details["whole"]:
         return True
     result = event.details["result"]
-    return any(term is result for e in program.of("backward") for leaf in e.options(e.subject) for term in _same_loss(leaf))
+    return any(
+        term is result for e in program.of("backward") for leaf in e.options(e.subject) for term in _same_loss(leaf)
+    )
 
 
 def _log_of_softmax(term: Term) -> bool:
@@ -170,7 +188,9 @@ def _bounds_above(term: Term) -> bool:
     bound = args.get(2, "max") if term.op == "clamp" else args.get(1, "other")
     if bound is None or (type(bound) is Const and bound.value in (None, math.inf)):
         return False
-    return term.op == "clamp" or type(bound) is Const or (type(bound) is Term and bound.op in ("tensor", "full", "ones"))
+    return (
+        term.op == "clamp" or type(bound) is Const or (type(bound) is Term and bound.op in ("tensor", "full", "ones"))
+    )
 
 
 def _is_loss(value: Any) -> bool:
@@ -181,5 +201,5 @@ def _is_loss(value: Any) -> bool:
     if value.op == "forward" and type(value.inputs[1]) is Instance:
         name = value.inputs[1].cls.name.lower()
     else:
-        name = training.name_of(value.inputs[0] if value.op in ("call", "forward") and value.inputs else None).lower()
+        name = kinds.name_of(value.inputs[0] if value.op in ("call", "forward") and value.inputs else None).lower()
     return name.endswith("loss") or name in ("criterion", "loss_fn", "loss_func", "loss_function", "objective")

@@ -9,8 +9,8 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.findings import Confidence
-from nndoctor.scan.interpreter import graph, training
-from nndoctor.scan.interpreter.training import EVAL, TRAIN
+from nndoctor.scan.interpreter import graph, kinds
+from nndoctor.scan.interpreter.states import EVAL, TRAIN
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -60,8 +60,12 @@ def _looks_like_evaluation(program: Program, event: Event, loop: Loop) -> bool:
 
 
 def _evaluated(event: Event, confidence: Confidence) -> Draft:
-    layer = next((m for m in training.descendants(event.subject) if graph.acts_by_mode(m)), None)
-    evidence = ((Site(layer.source, layer.node), f"{layer.name} behaves differently in train mode"),) if type(layer) is Lib else ()
+    layer = next((m for m in kinds.descendants(event.subject) if graph.acts_by_mode(m)), None)
+    evidence = (
+        ((Site(layer.source, layer.node), f"{layer.name} behaves differently in train mode"),)
+        if type(layer) is Lib
+        else ()
+    )
     message = f"`{wording.text(event.site)}` evaluates the model in train mode"
     return Draft("ND301", event.site, message, evidence, confidence)
 
@@ -78,7 +82,9 @@ def train_mode_not_restored(program: Program) -> Iterator[Draft]:
             evals = [s for s in states if s.name == EVAL and s.site is not None]
             before = seen.get(id(output.node), set()) - {EVAL}
             if evals and before and graph.has_mode_layers(program, output.inputs[1]) is not False:
-                sure = len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(program, output.inputs[1])
+                sure = (
+                    len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(program, output.inputs[1])
+                )
                 if len(evals) == len(states) or _in_loop(event):
                     yield _left_in_eval(evals[0], output, Confidence.CERTAIN if sure else Confidence.LIKELY)
 
@@ -144,7 +150,11 @@ def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
 def _collected(program: Program, event: Event, events: list[Event]) -> Term | None:
     """The tensor with a graph that is put into a list which outlives the iteration."""
     container = event.details["container"]
-    again = [e for e in events if e.kind == "append" and e.site.node is event.site.node and e.details["container"] is container]
+    again = [
+        e
+        for e in events
+        if e.kind == "append" and e.site.node is event.site.node and e.details["container"] is container
+    ]
     if type(container) is not Container or again[0] is event or id(container) in program.backpropagated:
         return None
     return _with_graph(program, event, event.subject)
@@ -158,7 +168,11 @@ def functional_dropout_always_on(program: Program) -> Iterator[Draft]:
             continue
         yield Draft("ND306", event.site, f"`{wording.text(event.site)}` drops units in evaluation too")
     for event in program.of("apply"):
-        if event.details["operation"] == "dropout" and event.subject.attrs.get("$frame") is event.frames[-1] and _in_module(event):
+        if (
+            event.details["operation"] == "dropout"
+            and event.subject.attrs.get("$frame") is event.frames[-1]
+            and _in_module(event)
+        ):
             message = "a new Dropout is made at each call, and a new module is always in train mode"
             yield Draft("ND306", event.site, message)
 
@@ -183,7 +197,7 @@ def _is_guarded(event: Event, rate: Value | None) -> bool:
     if type(rate) is Choice and rate.guard.op == "training":
         return True
     return any(
-        term.op == "training" or "train" in training.name_of(term).lower()
+        term.op == "training" or "train" in kinds.name_of(term).lower()
         for term, truth in event.assumed.items()
         if truth
     )

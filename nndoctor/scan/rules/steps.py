@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nndoctor.findings import Confidence
-from nndoctor.scan.interpreter.training import FRESH, SPENT, STALE, WIPED
+from nndoctor.scan.interpreter.states import FRESH, SPENT, STALE, WIPED
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -147,7 +147,11 @@ def clip_misplaced(program: Program) -> Iterator[Draft]:
         if late is not None:
             yield _late(event, late)
         elif any(_is_lightning_step(frame) for frame in event.frames):
-            yield Draft("ND206", event.site, "the gradients are clipped before there are any: Lightning runs backward after training_step")
+            yield Draft(
+                "ND206",
+                event.site,
+                "the gradients are clipped before there are any: Lightning runs backward after training_step",
+            )
 
 
 def _misplaced(clip: State, step: Event) -> Draft:
@@ -192,7 +196,13 @@ def clip_without_unscale(program: Program) -> Iterator[Draft]:
             scaled = [s for s in states(event, scale) if s.name == "scaled"]
             fresh = all(s.name in (FRESH, STALE) for s in states(event, grads))
             step = next((e for e in events[index:] if e.kind == "step" and e.subject is optimizer), None)
-            if scaled and fresh and len(scaled) == len(event.options(scale)) and step is not None and step.details["scaler"] is not None:
+            if (
+                scaled
+                and fresh
+                and len(scaled) == len(event.options(scale))
+                and step is not None
+                and step.details["scaler"] is not None
+            ):
                 yield _still_scaled(event, scaled[0], step)
 
 

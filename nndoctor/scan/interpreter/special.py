@@ -1,0 +1,127 @@
+"""Library functions that mean more to the analysis than an operation on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nndoctor.scan.interpreter import (
+    builtin_calls,
+    calls,
+    copies,
+    layers,
+    training,
+)
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.shapes import Shape
+from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Function, Term, Tuple, Value
+
+Special = Callable[[Machine, Any, Any], Value]
+
+
+def _context(key: str, value: Value) -> Special:
+    def enter(run: Machine, args: Any, node: Any) -> Value:
+        if args.positional and type(args.positional[0]) is Function:  # used as a decorator without parentheses
+            return args.positional[0]
+        return Term("context", (), None, node, None, {key: value})
+
+    return enter
+
+
+def _inference_mode(run: Machine, args: Any, node: Any) -> Value:
+    flag = run.resolve(args.get(0, "mode") or TRUE)
+    if type(flag) is Const:
+        return Term("context", (), None, node, None, {"grad": FALSE if flag.value else run.grad})
+    return flag if type(flag) is Function else Term("context", (), None, node, None, {"grad": Term("grad mode")})
+
+
+def _set_grad(run: Machine, args: Any, node: Any) -> Value:
+    flag = args.get(0, "mode") or TRUE
+    truth = run.truth(flag)
+    run.grad = run.pure("grad mode", flag) if truth is None else TRUE if truth else FALSE
+    return Term("context", (), None, node, None, {"grad": run.grad})
+
+
+def _autocast(run: Machine, args: Any, node: Any) -> Value:
+    return Term("context", (), None, node, None, {"amp": TRUE})
+
+
+def _first_argument(run: Machine, args: Any, node: Any) -> Value:
+    return args.positional[0] if args.positional else next(iter(args.all), Term("unknown"))
+
+
+def _partial(run: Machine, args: Any, node: Any) -> Value:
+    return Term("partial", args.all, run.frame.source, node, None, {"args": args})
+
+
+def _ordered_dict(run: Machine, args: Any, node: Any) -> Value:
+    if not args.positional:
+        return builtin_calls.call(run, "dict", args, node)
+    return run.term("ordered dict", args.positional, node)
+
+
+def _device(run: Machine, args: Any, node: Any) -> Value:
+    return run.pure("device", *args.positional)
+
+
+def _image(run: Machine, args: Any, node: Any) -> Value:
+    return run.term("image", args.all, node)
+
+
+def _packed(run: Machine, args: Any, node: Any) -> Value:
+    return run.term("pack_padded_sequence", args.all, node)
+
+
+def _padded(run: Machine, args: Any, node: Any) -> Value:
+    output = run.term("pad_packed_sequence", args.all, node)
+    return Tuple((output, run.pure("lengths", output)))
+
+
+def _checkpoint(run: Machine, args: Any, node: Any) -> Value:
+    """`checkpoint(function, *args)`: the function called."""
+    if not args.positional:
+        return Term("unknown")
+    return calls.call_value(run, args.positional[0], calls.Arguments(args.positional[1:]), node)
+
+
+def _focal_loss(run: Machine, args: Any, node: Any) -> Value:
+    return layers.call_loss(run, "sigmoid_focal_loss", args, node)
+
+
+def _attention(run: Machine, args: Any, node: Any) -> Value:
+    """`scaled_dot_product_attention(q, k, v, mask, dropout_p)`: the shape of q with the last dimension of v."""
+    query, value = (run.resolve(args.get(i, name) or NONE) for i, name in ((0, "query"), (2, "value")))
+    rate = args.get(4, "dropout_p")
+    if rate is not None:
+        run.note("functional dropout", node, query, rate=rate, switched=False)
+    result = run.term("sdpa", args.all, node)
+    dims = [
+        tensor.shape.dims if type(tensor) is Term and tensor.shape is not None else None for tensor in (query, value)
+    ]
+    if result.shape is None and dims[0] is not None and dims[1] is not None:
+        result.shape = Shape((*dims[0][:-1], dims[1][-1]))
+    return result
+
+
+def _backward_of(run: Machine, args: Any, node: Any) -> Value:
+    return training.backward(run, args.get(0, "tensors") or Term("unknown"), args, node)
+
+
+SPECIAL: dict[str, Special] = {
+    "torchvision.ops.sigmoid_focal_loss": _focal_loss, "torchvision.ops.focal_loss.sigmoid_focal_loss": _focal_loss,
+    "torch.nn.functional.scaled_dot_product_attention": _attention,
+    "torch.no_grad": _context("grad", FALSE), "torch.autograd.no_grad": _context("grad", FALSE), "torch.enable_grad": _context("grad", TRUE),
+    "torch.autograd.enable_grad": _context("grad", TRUE), "torch.inference_mode": _inference_mode, "torch.autograd.inference_mode": _inference_mode,
+    "torch.set_grad_enabled": _set_grad, "torch.autograd.set_grad_enabled": _set_grad, "torch.autocast": _autocast, "torch.amp.autocast": _autocast,
+    "torch.cpu.amp.autocast": _autocast, "torch.compile": _first_argument, "torch.jit.script": _first_argument, "torch.jit.trace": _first_argument,
+    "torch.nn.DataParallel": _first_argument, "torch.nn.parallel.DataParallel": _first_argument, "torch.nn.parallel.DistributedDataParallel": _first_argument,
+    "torch.distributed.fsdp.FullyShardedDataParallel": _first_argument, "torch.nn.SyncBatchNorm.convert_sync_batchnorm": _first_argument,
+    "torch.nn.utils.weight_norm": _first_argument, "torch.nn.utils.spectral_norm": _first_argument, "torch.nn.utils.parametrizations.weight_norm": _first_argument,
+    "torch.nn.utils.parametrizations.spectral_norm": _first_argument, "torch.autograd.Variable": _first_argument, "torch.nn.Parameter": _first_argument,
+    "copy.deepcopy": copies.deep_copy, "copy.copy": copies.shallow_copy, "functools.partial": _partial, "collections.OrderedDict": _ordered_dict, "torch.device": _device,
+    "PIL.Image.open": _image, "torch.nn.utils.rnn.pack_padded_sequence": _packed, "torch.nn.utils.rnn.pack_sequence": _packed,
+    "torch.nn.utils.rnn.pad_packed_sequence": _padded, "torch.utils.checkpoint.checkpoint": _checkpoint, "torch.autograd.backward": _backward_of,
+    "tqdm.tqdm": _first_argument, "tqdm.auto.tqdm": _first_argument, "tqdm.notebook.tqdm": _first_argument, "tqdm.autonotebook.tqdm": _first_argument,
+    "tqdm.tqdm_notebook": _first_argument, "rich.progress.track": _first_argument, "functools.wraps": lambda run, args, node: Term("call"),
+    "typing.cast": lambda run, args, node: args.positional[-1] if args.positional else NONE,
+}  # fmt: skip
