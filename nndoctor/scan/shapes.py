@@ -14,13 +14,17 @@ _MAY_BE_ONE = frozenset({"size"})
 
 
 class Dim:
-    """One dimension: a number times atoms (terms that stand for a size)."""
+    """One dimension: a number times atoms (terms that stand for a size).
 
-    __slots__ = ("atoms", "number")
+    `factors` are the dimensions that were merged into it, outer ones first; none if nobody knows their order.
+    """
 
-    def __init__(self, number: int, atoms: Counter[Term]) -> None:
+    __slots__ = ("atoms", "factors", "number")
+
+    def __init__(self, number: int, atoms: Counter[Term], factors: tuple[Dim, ...] = ()) -> None:
         self.number = number
         self.atoms = atoms
+        self.factors = factors
 
     def times(self, other: Dim) -> Dim:
         """The product."""
@@ -114,11 +118,59 @@ def product(dims: Sequence[Dim]) -> Dim:
     return Dim(prod(d.number for d in dims), sum((d.atoms for d in dims), Counter()))
 
 
+def merged(dims: Sequence[Dim]) -> Dim:
+    """Neighbouring dimensions as one, which remembers their order."""
+    factors = [f for d in dims for f in d.factors or (d,) if not f.is_one]
+    whole = product(dims)
+    # Numbers alone are cut anew too often for their order to say what was meant.
+    return Dim(whole.number, whole.atoms, tuple(factors) if len(factors) > 1 and whole.atoms else ())
+
+
 def flattened(dims: tuple[Dim, ...], start: int, end: int) -> tuple[Dim, ...] | None:
     """Dimensions `start` to `end` (inclusive) merged into one."""
     rank = len(dims)
     start, end = start % rank if rank else 0, end % rank if rank else 0
-    return (*dims[:start], product(dims[start : end + 1]), *dims[end + 1 :]) if start <= end else None
+    return (*dims[:start], merged(dims[start : end + 1]), *dims[end + 1 :]) if start <= end else None
+
+
+def broadcast(first: Shape | None, second: Shape | None) -> Shape | None:
+    """The shape of an elementwise operation; what is unknown is taken to be no wider than what is known."""
+    if first is None or second is None or first is second:
+        return second if first is None else first
+    if first.dims is None or second.dims is None:
+        return first
+    return Shape(_stretched(first.dims, second.dims))
+
+
+def _stretched(first: tuple[Dim, ...], second: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    missing = len(second) - len(first)
+    pairs = zip(first[max(-missing, 0) :], second[max(missing, 0) :], strict=True)
+    longer = first if missing < 0 else second
+    return (*longer[: abs(missing)], *(_wider(a, b) for a, b in pairs))
+
+
+def _wider(a: Dim, b: Dim) -> Dim:
+    if a.is_one or (_may_be_one(a) and not b.is_one and not _may_be_one(b)):
+        return b
+    return a
+
+
+def _may_be_one(dim: Dim) -> bool:
+    return any(size.op in _MAY_BE_ONE for size in dim.atoms)
+
+
+def matrix_product(first: Shape | None, second: Shape | None) -> Shape | None:
+    """The shape of `first @ second`: batch dimensions broadcast, vectors lose theirs."""
+    if first is None or second is None or first.dims is None or second.dims is None:
+        return None
+    a, b = first.dims, second.dims
+    if not a or not b:
+        return None
+    if len(b) == 1:
+        return Shape(a[:-1])
+    if len(a) == 1:
+        return Shape((*b[:-2], b[-1]))
+    return Shape((*_stretched(a[:-2], b[:-2]), a[-2], b[-1]))
 
 
 def resolve_view(source: Shape, target: Sequence[Dim | None]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]] | None:
@@ -139,18 +191,38 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
     A view keeps the elements in row-major order. It is right exactly if the two lists of factors can be brought to
     one order, which is so if, read from the left, one of the two current dimensions always divides the other.
     """
-    left = [d for d in source if not d.is_one]
+    left = [f for d in source for f in d.factors or (d,) if not f.is_one]
     right = [d for d in target if not d.is_one]
     while left and right:
         a, b = left[0], right[0]
         shared = b.over(a), a.over(b)
         if shared == (None, None):
-            if any(size.op in _MAY_BE_ONE for size in (*a.atoms, *b.atoms)):
+            if _may_be_one(a) or _may_be_one(b):
                 return None
             return MIXED if a.atoms or b.atoms or _reappears(left, right) else None
         left[0:1] = [] if shared[1] is None or shared[1].is_one else [shared[1]]
         right[0:1] = [] if shared[0] is None or shared[0].is_one else [shared[0]]
     return IN_ORDER
+
+
+def remembered(source: Sequence[Dim], target: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The target of a view that keeps the order; its merged dimensions remember what of the source is in them."""
+    left = [f for d in source for f in d.factors or (d,) if not f.is_one]
+    found: list[Dim] = []
+    for wanted in target:
+        parts: list[Dim] = []
+        rest: Dim | None = wanted
+        while left and rest is not None and not rest.is_one:
+            smaller = rest.over(left[0])
+            if smaller is not None:
+                parts.append(left.pop(0))
+            elif (cut := left[0].over(rest)) is not None:
+                parts.append(rest)
+                left[0] = cut
+                smaller = number(1)
+            rest = smaller
+        found.append(merged(parts) if rest is not None and rest.is_one and len(parts) > 1 else wanted)
+    return tuple(found)
 
 
 def _reappears(left: Sequence[Dim], right: Sequence[Dim]) -> bool:

@@ -13,7 +13,8 @@ from nndoctor.scan.interpreter import (
     modes,
     statements,
 )
-from nndoctor.scan.interpreter.machine import MAX_DEPTH, MAX_IN_FUNCTION, RETURN, Frame, Machine
+from nndoctor.scan.interpreter.frames import RETURN, Frame
+from nndoctor.scan.interpreter.machine import MAX_DEPTH, MAX_IN_FUNCTION, Machine
 from nndoctor.scan.values import (
     NONE,
     Api,

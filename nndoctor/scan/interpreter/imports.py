@@ -8,7 +8,8 @@ import libcst as cst
 
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import statements
-from nndoctor.scan.interpreter.machine import RETURN, Frame, Machine
+from nndoctor.scan.interpreter.frames import RETURN, Frame
+from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.source import SourceFile
 from nndoctor.scan.values import ITEMS, Const, Container, Module, Scope, Tuple, Value
 

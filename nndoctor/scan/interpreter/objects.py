@@ -18,7 +18,8 @@ from nndoctor.scan.interpreter import (
     statements,
     tensors,
 )
-from nndoctor.scan.interpreter.machine import Frame, Machine
+from nndoctor.scan.interpreter.frames import Frame
+from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import (
     NONE,
     Api,

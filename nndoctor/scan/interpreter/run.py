@@ -12,7 +12,8 @@ import libcst as cst
 
 from nndoctor.scan.interpreter import calls, following, imports, kinds, objects, statements, states
 from nndoctor.scan.interpreter.expressions import EVALUATE
-from nndoctor.scan.interpreter.machine import Frame, Machine
+from nndoctor.scan.interpreter.frames import Frame
+from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.interpreter.statements import EXECUTE
 from nndoctor.scan.program import Program
 from nndoctor.scan.project import Project

@@ -18,7 +18,8 @@ from nndoctor.scan.interpreter import (
     subscripts,
     tables,
 )
-from nndoctor.scan.interpreter.machine import BREAK, CONTINUE, MAX_STATEMENTS, RAISE, RETURN, Machine, Signal
+from nndoctor.scan.interpreter.frames import BREAK, CONTINUE, RAISE, RETURN, Signal
+from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
 from nndoctor.scan.program import Loop
 from nndoctor.scan.values import NONE, Choice, Container, Function, Scope, Term, Value
 
