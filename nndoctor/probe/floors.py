@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from nndoctor.probe.subject import Split
 ITERATIONS = 100  # of L-BFGS; the loss of separable examples falls to 1e-4 within 20
 # A loss this far below zero has no floor.
 BOTTOMLESS = -1e4
+REPEATED = 0.5  # share of different rows
 ZERO = 1e-5  # what a search of finitely many steps leaves of a floor at zero
 
 # A loss of logits is at least zero; one that falls below takes the outputs for probabilities.
@@ -67,6 +68,7 @@ class Floors:
 
     lowest: float | None
     of_range: float | None = None  # where the outputs' range does not suit the loss: the higher floor that it causes
+    of_equal_inputs: float | None = None  # where inputs are equal that should not be: the same
 
 
 def find_floors(criterion: LossOfOutputs, output: Tensor, split: Split, confined: OutputRange) -> Floors:
@@ -81,6 +83,36 @@ def find_floors(criterion: LossOfOutputs, output: Tensor, split: Split, confined
     if not takes_logits or (confined.name == SOFTMAX and not ignores_shifts(criterion, output, split)):
         return Floors(bound)
     return Floors(free, bound)
+
+
+def with_equal_inputs(
+    floors: Floors, criterion: LossOfOutputs, output: Tensor, split: Split, suspicious: Callable[[], bool]
+) -> Floors:
+    """Examples with one input and several targets raise the floor: of noisy labels by right, of a broken loader not."""
+    groups = input_groups(split, output.shape[0])
+    if groups is None or floors.lowest is None or int(groups.max()) + 1 == output.shape[0]:
+        return floors
+    floor = lowest_loss(criterion, output, split, groups=groups)
+    if floor is None or not math.isfinite(floor):
+        return floors
+    if suspicious():
+        return replace(floors, of_equal_inputs=floor)
+    return replace(floors, lowest=max(floors.lowest, floor))
+
+
+def are_repeated(split: Split, examples: int) -> bool:
+    """Whether the inputs of a batch repeat as those of a sound loader do not.
+
+    Measured: every row of a batch is different, and one in sixteen for a loader that returns one example. Whole
+    numbers (categories, tokens, counts) may repeat by chance, unless all examples are the same.
+    """
+    groups = input_groups(split, examples)
+    if groups is None or examples < 2:
+        return False
+    different = int(groups.max()) + 1
+    floats = [tensor for tensor in tensors([*split.args, *split.kwargs.values()]) if tensor.is_floating_point()]
+    continuous = any(bool((tensor != tensor.round()).any()) for tensor in floats)
+    return different == 1 or (continuous and different <= REPEATED * examples)
 
 
 def ignores_shifts(criterion: LossOfOutputs, output: Tensor, split: Split) -> bool:

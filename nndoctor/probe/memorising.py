@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from nndoctor.probe.batch import Batch, clone
+from nndoctor.probe.batch import Batch, batch_sizes, clone
 from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
-from nndoctor.probe.floors import Floors, find_floors
+from nndoctor.probe.floors import Floors, are_repeated, find_floors, with_equal_inputs
 from nndoctor.probe.ranges import OutputRange
 from nndoctor.probe.references import Observed, References, measure_references, observe
 from nndoctor.probe.subject import Split, Subject
@@ -135,9 +136,19 @@ def starting_point(subject: Subject, count: int) -> Start:
     floors = Floors(None)
     if subject.criterion is not None and seen.output is not None and seen.output.numel() <= LARGEST_OUTPUT:
         floors = find_floors(subject.criterion, seen.output, seen.split, seen.confined)
+        if seen.output.shape[0] == examples:
+            suspicious = partial(_repeats_inputs, subject)
+            floors = with_equal_inputs(floors, subject.criterion, seen.output, seen.split, suspicious)
     trainable = any(parameter.requires_grad for parameter in subject.model.parameters())
     references = measure_references(subject, [seen])
     return Start(batch, examples, seen, references, floors, learnable=seen.has_graph and trainable)
+
+
+def _repeats_inputs(subject: Subject) -> bool:
+    """Whether the whole first batch, not only the few examples, holds the same inputs again and again."""
+    batch = subject.batches.kept[0]
+    sizes = batch_sizes(batch)
+    return bool(sizes) and are_repeated(subject.split(batch), sizes[0])
 
 
 def _first_that_runs(subject: Subject, count: int) -> tuple[Batch, int, Observed]:

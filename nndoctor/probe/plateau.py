@@ -10,7 +10,7 @@ from nndoctor.findings import Confidence
 from nndoctor.probe.batch import clone
 from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.fitting import adam, calm
-from nndoctor.probe.floors import input_groups, lowest_loss
+from nndoctor.probe.floors import input_groups
 from nndoctor.probe.loss_faults import no_graph
 from nndoctor.probe.memorising import LEARNED, Attempt
 from nndoctor.probe.operations import first_bad_operation, line_of_outputs
@@ -29,7 +29,7 @@ def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     """A floor that follows from the outputs' range or from equal inputs, and that the fit could not break."""
     if not attempt.start.is_measurable:
         return None
-    return _confined(subject, attempt) or _equal_inputs(subject, attempt)
+    return _confined(subject, attempt) or _equal_inputs(attempt)
 
 
 def diagnose_fit(subject: Subject, attempt: Attempt) -> Diagnosis | None:
@@ -72,16 +72,11 @@ def _softmax_twice_formula(subject: Subject, floor: float) -> str:
     return f" (log(e + {classes} - 1) - 1)" if math.isclose(known, floor, rel_tol=0.01) else ""
 
 
-def _equal_inputs(subject: Subject, attempt: Attempt) -> Diagnosis | None:
-    """Examples with the same input and different targets: no model can tell them apart."""
-    start, criterion = attempt.start, subject.criterion
-    if criterion is None or start.output is None or start.output.shape[:1] != (start.examples,):
-        return None
+def _equal_inputs(attempt: Attempt) -> Diagnosis | None:
+    """Examples with the same input and different targets, far more than chance would bring."""
+    start, floor = attempt.start, attempt.start.floors.of_equal_inputs
     groups = input_groups(start.split, start.examples)
-    if groups is None or int(groups.max()) + 1 == start.examples:
-        return None
-    floor = lowest_loss(criterion, start.output, start.split, groups=groups)
-    if floor is None or not _explains(floor, attempt):
+    if floor is None or groups is None or not _explains(floor, attempt):
         return None
     return Diagnosis(
         "equal inputs",

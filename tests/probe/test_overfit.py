@@ -255,6 +255,9 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "a loss of its own": {"build_model": LossOfItsOwn, "loader": lambda: [X]},
     "a bottleneck": {"build_model": lambda: nn.Sequential(nn.Linear(16, 1), nn.Linear(1, 16)), "loader": lambda: [X]},
     "two noisy classes": {"build_model": lambda: nn.Linear(1, 2), "loader": lambda: [(X[:, :1], Y % 2)]},
+    "categories whose labels are noisy": {
+        "loader": lambda: [(torch.arange(32)[:, None].expand(32, 16) % 4 / 1.0, torch.arange(32) // 4 % 2)]
+    },
     "in double precision": {"build_model": lambda: mlp().double(), "loader": lambda: [(X.double(), Y)]},
     "a critic without a floor": {
         "build_model": lambda: mlp(classes=1),
