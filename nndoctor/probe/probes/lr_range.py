@@ -69,7 +69,8 @@ def _user_rate(subject: Subject) -> tuple[float | None, str]:
 def _flat(swept: Sweep) -> Outcome:
     if not swept.smoothed:
         raise NotApplicableError("the loss is not finite before the first step")
-    text = f"the loss falls at no rate from {_short(swept.rates[0])} to {_short(swept.rates[-1])}"
+    band = f"{_short(swept.rates[0])} to {_short(swept.rates[-1])}"
+    text = f"one step a rate from {band} lowers the loss by less than {NO_FALL:.0%}: no rate stands out"
     return Outcome(summary=text, series={"loss by rate": _series(swept, None)}, steps=swept.steps)
 
 
