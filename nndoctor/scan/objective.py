@@ -17,7 +17,7 @@ Option = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A loss of torch by name: a class of torch.nn if the name is capitalised, else a function of torch.nn.functional."""
+    """A loss of torch by name: a class of torch.nn if it is capitalised, else a function of torch.nn.functional."""
 
     name: str
     location: Location  # where the script applies it

@@ -30,7 +30,7 @@ class Event:
 
     __slots__ = ("assumed", "details", "frames", "grad", "kind", "loops", "order", "site", "subject")
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         kind: str,
         site: Site,

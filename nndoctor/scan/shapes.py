@@ -10,7 +10,7 @@ from nndoctor.scan.values import Const, Term, Value
 
 IN_ORDER, MIXED = "in order", "mixed"
 # Sizes that convolutions, pooling and slices leave: often 1, where any order is right.
-_MAY_BE_ONE = frozenset({"size"})
+MAY_BE_ONE = frozenset({"size"})
 
 
 class Dim:
@@ -82,7 +82,7 @@ class Shape:
 def _named(dim: Dim) -> Dim:
     """A size that the user's code asks for by name is not meant to be 1."""
     for size in dim.atoms:
-        if size.op in _MAY_BE_ONE:
+        if size.op in MAY_BE_ONE:
             size.op = "dim"
     return dim
 
@@ -156,7 +156,7 @@ def _wider(a: Dim, b: Dim) -> Dim:
 
 
 def _may_be_one(dim: Dim) -> bool:
-    return any(size.op in _MAY_BE_ONE for size in dim.atoms)
+    return any(size.op in MAY_BE_ONE for size in dim.atoms)
 
 
 def matrix_product(first: Shape | None, second: Shape | None) -> Shape | None:

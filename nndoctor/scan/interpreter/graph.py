@@ -10,9 +10,42 @@ from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.program import Program
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
 
-CUTS = frozenset({"detach", "data", "item", "numpy", "tolist", "number", "float number", "counter", "argmax", "long", "len", "bool",
-                  "Equal", "LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual", "eq", "ne", "gt", "lt", "ge", "le", "round", "any", "all",
-                  "Is", "In", "text", "size", "argmin", "number of"})  # fmt: skip
+CUTS = frozenset(
+    {
+        "detach",
+        "data",
+        "item",
+        "numpy",
+        "tolist",
+        "number",
+        "float number",
+        "counter",
+        "argmax",
+        "long",
+        "len",
+        "bool",
+        "Equal",
+        "LessThan",
+        "LessThanEqual",
+        "GreaterThan",
+        "GreaterThanEqual",
+        "eq",
+        "ne",
+        "gt",
+        "lt",
+        "ge",
+        "le",
+        "round",
+        "any",
+        "all",
+        "Is",
+        "In",
+        "text",
+        "size",
+        "argmin",
+        "number of",
+    }
+)
 MAX_WALK = 2000  # terms of one graph that are looked at
 
 

@@ -164,9 +164,9 @@ def same(a: Value, b: Value) -> bool:
     if type(a) is not type(b):
         return False
     if type(a) is Const:
-        return type(a.value) is type(b.value) and a.value == b.value
+        return type(a.value) is type(b.value) and bool(a.value == b.value)
     if type(a) is State:
-        return a.name == b.name
+        return bool(a.name == b.name)
     if type(a) is Choice:
         return a.guard is b.guard and same(a.then, b.then) and same(a.otherwise, b.otherwise)
     if type(a) is Tuple:

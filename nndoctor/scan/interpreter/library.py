@@ -12,6 +12,7 @@ from nndoctor.scan.interpreter import (
     dtypes,
     layers,
     paths,
+    shape_rules,
     special,
     tensors,
     training,
@@ -38,8 +39,23 @@ def call_api(run: Machine, api: Api, args: Any, node: Any) -> Value:
     return _call_other(run, api, name, args, node)
 
 
-_TORCH_ROOTS = frozenset({"torch", "numpy", "torchvision", "timm", "torch_optimizer", "apex", "bitsandbytes", "pytorch_optimizer",
-                          "lion_pytorch", "transformers", "segmentation_models_pytorch", "efficientnet_pytorch", "pretrainedmodels"})  # fmt: skip
+_TORCH_ROOTS = frozenset(
+    {
+        "torch",
+        "numpy",
+        "torchvision",
+        "timm",
+        "torch_optimizer",
+        "apex",
+        "bitsandbytes",
+        "pytorch_optimizer",
+        "lion_pytorch",
+        "transformers",
+        "segmentation_models_pytorch",
+        "efficientnet_pytorch",
+        "pretrainedmodels",
+    }
+)
 
 
 def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
@@ -49,13 +65,13 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     if last in torch_api.OPTIMIZERS and module.startswith(torch_api.OPTIMIZER_MODULES):
         return _make_optimizer(run, name, args, node)
     if module.startswith("torch.optim.lr_scheduler"):
-        return run.born(Lib(name, "scheduler", layers.bound(args, ("optimizer",)), run.frame.source, node))  # type: ignore[no-any-return]
+        return run.born(Lib(name, "scheduler", layers.bound(args, ("optimizer",)), run.frame.source, node))
     if name in torch_api.CLIPS:
         return training.clip(run, name, args, node)
     if name in torch_api.SCALERS:
         return _make_scaler(run, name, args, node)
     if name.startswith(torch_api.LIBRARY_MODELS) and not last.endswith("_Weights"):
-        return run.born(Lib(name, "model", dict(args.keywords), run.frame.source, node))  # type: ignore[no-any-return]
+        return run.born(Lib(name, "model", dict(args.keywords), run.frame.source, node))
     if module == "torch.nn.functional" and last in torch_api.LOSSES:
         return layers.call_loss(run, last, args, node)
     operation = torch_api.operation(name)
@@ -73,9 +89,7 @@ def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) 
 
     result = arithmetic(run, symbol, run.resolve(left), run.resolve(right), node)
     if symbol == "@" and result.shape is None:
-        result.shape = tensors.shape_rules.of_operation(
-            run, "@", run.resolve(left), calls.Arguments((left, right)), node
-        )
+        result.shape = shape_rules.of_operation(run, "@", run.resolve(left), calls.Arguments((left, right)), node)
     return result
 
 
@@ -112,4 +126,4 @@ def _make_optimizer(run: Machine, name: str, args: Any, node: Any) -> Value:
 
 
 def _make_scaler(run: Machine, name: str, args: Any, node: Any) -> Value:
-    return run.born(Lib(name, "scaler", layers.bound(args, ()), run.frame.source, node))  # type: ignore[no-any-return]
+    return run.born(Lib(name, "scaler", layers.bound(args, ()), run.frame.source, node))

@@ -110,12 +110,10 @@ class Machine(Branching):
         """
         changed, names = False, self.frames[-1].scope.names
         for cells, key, before, after in self.since(mark).values():
-            if type(after) is Const and type(before) is Const and not same(before, after):
-                if isinstance(after.value, int | float) and not isinstance(after.value, bool):
-                    write = self.write if (id(cells), key) in self.written else self.write_local
-                    write(cells, key, Term("counter"))
-                    continue
-            if cells is not names and (id(cells), key) in self.written:
+            if _counts(before, after):
+                write = self.write if (id(cells), key) in self.written else self.write_local
+                write(cells, key, Term("counter"))
+            elif cells is not names and (id(cells), key) in self.written:
                 changed = told = True
             elif before is not None and not same(before, after):
                 changed = True
@@ -153,6 +151,13 @@ class Machine(Branching):
             self.write(scope.names, name, value)
         else:
             self.write_local(scope.names, name, value)
+
+
+def _counts(before: Value, after: Value) -> bool:
+    """Whether a number became another one."""
+    if type(after) is not Const or type(before) is not Const or same(before, after):
+        return False
+    return isinstance(after.value, int | float) and not isinstance(after.value, bool)
 
 
 _STABLE = frozenset({Api, Class, Function, Module})  # values that a name keeps

@@ -168,8 +168,7 @@ def _unscale(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None
 
 
 def _item(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
-    result = run.term("item", (receiver,), node)
-    return result
+    return run.term("item", (receiver,), node)
 
 
 def _detach(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
@@ -182,9 +181,20 @@ def _clip_grad_norm(run: Machine, receiver: Term, args: Any, node: Any) -> Value
 
 
 _PROTOCOL: dict[str, Callable[[Machine, Term, Any, Any], Value | None]] = {
-    "size": _size, "backward": _backward, "step": _step, "zero_grad": _zero_grad, "zero_": _zero, "train": _train, "eval": _eval,
-    "parameters": _parameters, "named_parameters": _parameters, "scale": _scale, "unscale_": _unscale, "item": _item, "clip_grad_norm_": _clip_grad_norm,
-}  # fmt: skip
+    "size": _size,
+    "backward": _backward,
+    "step": _step,
+    "zero_grad": _zero_grad,
+    "zero_": _zero,
+    "train": _train,
+    "eval": _eval,
+    "parameters": _parameters,
+    "named_parameters": _parameters,
+    "scale": _scale,
+    "unscale_": _unscale,
+    "item": _item,
+    "clip_grad_norm_": _clip_grad_norm,
+}
 
 
 def lib_method(run: Machine, receiver: Lib, name: str, args: Any, node: Any) -> Value:

@@ -31,7 +31,7 @@ def call(run: Machine, name: str, args: Any, node: Any) -> Value:
         if name in _FOLDED:
             return run.constant(_FOLDED[name](*texts))
         if name == "pathlib.Path":
-            return run.pure("path", run.constant(os.path.join(*texts)))  # type: ignore[arg-type]
+            return run.pure("path", run.constant(str(Path(*texts))))  # type: ignore[arg-type]
     if name in ("os.getcwd", "pathlib.Path.cwd"):
         return run.constant(str(run.frame.source.path.parent))
     return run.term("call", (run.api(name), *args.all), node)

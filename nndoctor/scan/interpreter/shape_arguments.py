@@ -17,7 +17,7 @@ def axis(run: Machine, args: Any, index: int, name: str, rank: int, default: int
     """The axis that a call names, counted from the front; None if it is not known or not there."""
     value = args.get(index, name) or args.keywords.get("axis")
     if value is None:
-        return default
+        return None if args.open else default
     value = run.resolve(value)
     if type(value) is not Const or type(value.value) is not int or not -rank <= value.value < rank:
         return None

@@ -27,7 +27,8 @@ def cells(value: Value) -> dict[Any, Any]:
     """The cells in which the protocol state of an object is kept."""
     if type(value) is Term and value.attrs is None:
         value.attrs = {}
-    return value.attrs
+    kept: dict[Any, Any] = value.attrs
+    return kept
 
 
 def state(run: Machine, value: Value, key: str) -> Value:

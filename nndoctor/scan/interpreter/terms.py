@@ -119,7 +119,8 @@ class Terms(Heap):
         """A module container of the same kind with other children."""
         made = Lib(module.api, module.kind, {}, module.source, module.node)
         made.attrs["$items"] = items
-        return self.born(made)
+        self.bear(made.attrs)
+        return made
 
 
 def _identity(value: Value) -> object:

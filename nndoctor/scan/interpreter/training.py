@@ -36,9 +36,14 @@ def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
         _mark_as_loss(leaf)
     fed = [o for o in run.optimizers if graph.feeds(run, loss, o)]
     run.happen(
-        "backward", node, loss, optimizers=tuple((o, states.state(run, o, states.GRADS)) for o in fed), scaled=graph.is_scaled(loss),
-        modes=tuple(graph.forwards(loss)), amp=run.amp,
-    )  # fmt: skip
+        "backward",
+        node,
+        loss,
+        optimizers=tuple((o, states.state(run, o, states.GRADS)) for o in fed),
+        scaled=graph.is_scaled(loss),
+        modes=tuple(graph.forwards(loss)),
+        amp=run.amp,
+    )
     scale = "scaled" if graph.is_scaled(loss) else "plain"
     for optimizer in fed:
         states.turn(
@@ -83,9 +88,15 @@ def step(run: Machine, optimizer: Value, node: Any, scaler: Value | None = None,
         calls.call_value(run, closure, calls.Arguments(), node)
     register(run, optimizer)
     run.happen(
-        "step", node, optimizer, grads=states.state(run, optimizer, states.GRADS), clip=states.state(run, optimizer, states.CLIP), scaler=scaler,
-        scale=states.state(run, optimizer, states.SCALE), closure=closure,
-    )  # fmt: skip
+        "step",
+        node,
+        optimizer,
+        grads=states.state(run, optimizer, states.GRADS),
+        clip=states.state(run, optimizer, states.CLIP),
+        scaler=scaler,
+        scale=states.state(run, optimizer, states.SCALE),
+        closure=closure,
+    )
     states.turn(
         run, optimizer, states.GRADS, dict.fromkeys(("initial", states.FRESH, states.STALE), states.SPENT), node
     )
@@ -127,9 +138,15 @@ def clip(run: Machine, name: str, args: Any, node: Any) -> Value:
     concerned = [o for o in run.optimizers if graph.concerns(run, o, owners)]
     site = run.site(node)
     run.happen(
-        "clip", node, parameters, name=name, scaled_limit=_knows_scale(args.get(1, "max_norm")),
-        optimizers=tuple((o, states.state(run, o, states.GRADS), states.state(run, o, states.SCALE)) for o in concerned),
-    )  # fmt: skip
+        "clip",
+        node,
+        parameters,
+        name=name,
+        scaled_limit=_knows_scale(args.get(1, "max_norm")),
+        optimizers=tuple(
+            (o, states.state(run, o, states.GRADS), states.state(run, o, states.SCALE)) for o in concerned
+        ),
+    )
     for optimizer in concerned:
         found = states.names(run, states.state(run, optimizer, states.GRADS))
         if found <= {states.FRESH, states.STALE}:

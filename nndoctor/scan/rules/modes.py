@@ -125,7 +125,7 @@ def _in_forward_loop(program: Program, event: Event) -> bool:
 
 
 def _accumulated(program: Program, event: Event) -> Term | None:
-    """The tensor with a graph that is added to a sum which outlives the iteration, and is not begun anew in its loop."""
+    """The tensor with a graph that is added to a sum which outlives the iteration and is never begun anew."""
     before = event.options(event.details["before"])
     again = all(type(leaf) is Term for leaf in before) and any(leaf.node is event.site.node for leaf in before)
     same = [e for e in program.of("accumulate") if e.site.node is event.site.node]
@@ -138,13 +138,14 @@ def _accumulated(program: Program, event: Event) -> Term | None:
 def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
     if (type(event.grad) is Const and not event.grad.value) or not _in_forward_loop(program, event):
         return None
+    found: Term | None = None
     for leaf in event.options(value):
-        if type(leaf) is not Term:
+        if type(leaf) is not Term or leaf.act != LOSS:
             return None
-        lineage = list(graph.ancestors(leaf))
-        if leaf.act != LOSS or not any(t.op == "forward" or id(t) in program.backpropagated for t in lineage):
+        if not any(t.op == "forward" or id(t) in program.backpropagated for t in graph.ancestors(leaf)):
             return None
-    return leaf
+        found = leaf
+    return found
 
 
 def _collected(program: Program, event: Event, events: list[Event]) -> Term | None:

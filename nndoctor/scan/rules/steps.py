@@ -117,7 +117,8 @@ def zero_grad_in_each_micro_batch(program: Program) -> Iterator[Draft]:
             inner = event.loops[-1]
             own = [e for e in steps if e.subject is optimizer]
             later = next((e for e in own if e.order > event.order and e.loops == event.loops[:-1]), None)
-            repeated = any(e.loops == event.loops for e in program.of("backward") if e.site.node is found[0].site.node)
+            site = found[0].site
+            repeated = any(e.loops == event.loops for e in program.of("backward") if site and e.site.node is site.node)
             if later is None or not repeated or inner.unrolled or any(inner in e.loops for e in own):
                 continue
             if all(s.name == FRESH for s in states(later, later.details["grads"])):

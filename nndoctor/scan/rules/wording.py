@@ -47,10 +47,19 @@ def _carrier(value: Value, act: str | None) -> Term | None:
 
 
 _NAMES = {
-    "softmax": "a softmax", "log_softmax": "a log-softmax", "sigmoid": "a sigmoid", "relu": "a ReLU", "tanh": "a tanh", "log": "a logarithm",
-    "linear": "the output of a linear layer", "conv": "the output of a convolution", "batchnorm": "the output of a batch norm", "logits": "raw logits",
-    "hardsigmoid": "a hard sigmoid", "hardtanh": "a hard tanh",
-}  # fmt: skip
+    "softmax": "a softmax",
+    "log_softmax": "a log-softmax",
+    "sigmoid": "a sigmoid",
+    "relu": "a ReLU",
+    "tanh": "a tanh",
+    "log": "a logarithm",
+    "linear": "the output of a linear layer",
+    "conv": "the output of a convolution",
+    "batchnorm": "the output of a batch norm",
+    "logits": "raw logits",
+    "hardsigmoid": "a hard sigmoid",
+    "hardtanh": "a hard tanh",
+}
 
 
 def describe(term: Term) -> str:
