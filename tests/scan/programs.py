@@ -1,10 +1,11 @@
-"""Small programs for the tests of the static pass: written down, scanned or run, and what they then show."""
+"""Small programs for the tests of the static pass: read from cases/, written down, scanned or run."""
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,22 @@ HEADER = "import torch; from torch import nn, optim; from torch.nn import functi
 
 MARK = re.compile(r"# <- (ND\d+(?:[ ,]+ND\d+)*)")
 
+CASES = Path(__file__).parent / "cases"
+CASE = re.compile(r"^## (.+)\n", re.MULTILINE)  # its title; what stands above the first says what the file holds
+FILE = re.compile(r"^=== (.+)\n", re.MULTILINE)  # one of its further files
+SHOWN = re.compile(r"^=> (.+)\n", re.MULTILINE)  # what its calls of `show` are given, in order
+ALTERNATIVES = re.compile(r"\{.*?\}(?= \{|$)")
+
+
+class Case(NamedTuple):
+    """A program of a topic: a script and its further files."""
+
+    topic: str
+    title: str
+    script: str
+    files: dict[str, str]
+    shown: list[set[object]]
+
 
 class Mark(NamedTuple):
     """Where a finding is expected, or was reported."""
@@ -33,8 +50,22 @@ class Mark(NamedTuple):
     code: str
 
 
+def read_cases(folder: str) -> list[Case]:
+    """The programs of a folder of cases/, which has a file for each topic."""
+    return [case for path in sorted((CASES / folder).glob("*.txt")) for case in _cases(path)]
+
+
+def _cases(path: Path) -> Iterator[Case]:
+    parts = CASE.split(path.read_text(encoding="utf-8"))[1:]
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        script, *rest = FILE.split(SHOWN.sub("", text))
+        files = zip(rest[::2], rest[1::2], strict=True)
+        results = [ast.literal_eval(part) for found in SHOWN.findall(text) for part in ALTERNATIVES.findall(found)]
+        yield Case(path.stem, title, script, {name: content.rstrip() + "\n" for name, content in files}, results)
+
+
 def program_text(script: str) -> str:
-    """An indented script of a test as a program, below the usual imports."""
+    """The script of a test as a program, below the usual imports."""
     return HEADER + textwrap.dedent(script).lstrip("\n")
 
 
@@ -69,27 +100,18 @@ def scan_files(folder: Path, files: Mapping[str, str], **options: Any) -> Report
     return scan(ScanRequest(paths=(folder,), root=folder, **options))
 
 
-def check(folder: Path, script: str, files: Mapping[str, str] | None = None) -> None:
-    """The findings in a script and its further files are those that their marks promise, and nothing fails."""
-    texts = {MAIN: program_text(script), **{name: textwrap.dedent(text) for name, text in (files or {}).items()}}
-    report = scan_files(folder, texts)
-    assert report.failures == ()
-    assert reported(report) == marks(texts)
-
-
 def run(folder: Path, script: str, files: Mapping[str, str] | None = None) -> Program:
     """What the interpretation of one script leaves behind."""
-    texts = {MAIN: program_text(script), **{name: textwrap.dedent(text) for name, text in (files or {}).items()}}
-    write(folder, texts)
+    write(folder, {MAIN: program_text(script), **(files or {})})
     project = Project(folder)
     program = run_program(project, [project.source(folder / MAIN)])
     assert program.errors == []
     return program
 
 
-def shown(folder: Path, script: str, files: Mapping[str, str] | None = None) -> list[set[object]]:
+def shown(folder: Path, script: str) -> list[set[object]]:
     """For each call of `show(value)` in order, everything that the value could be."""
-    events = run(folder, script, files).of("loss")
+    events = run(folder, script).of("loss")
     return [{describe(value) for value in event.options(event.subject)} for event in events]
 
 

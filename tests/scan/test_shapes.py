@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from programs import check
 
 from nndoctor.scan.shapes import (
     IN_ORDER,
@@ -351,148 +348,3 @@ def test_the_verdict_does_not_depend_on_sizes_of_1(data: st.DataObject) -> None:
     for place in places:
         padded.insert(place, "1")
     assert order(dims(" ".join(source)), dims(" ".join(padded))) == plain
-
-
-# In programs: what tells the shape of a tensor
-
-VIEWS = {
-    "unpacked": """
-        def forward(x):
-            B, T, C = x.shape
-            return x.view(B, C, T)  # <- ND501
-        """,
-    "unpacked from size()": """
-        def forward(x):
-            B, T, C = x.size()
-            return x.view(B, T * C)
-        def backward(x):
-            B, T, C = x.size()
-            return x.reshape(C, B, T)  # <- ND501
-        """,
-    "sizes asked for one by one": """
-        def forward(x):
-            return x.view(x.size(0), x.size(2), x.size(1))  # <- ND501
-        """,
-    "shape indexed": """
-        def forward(x):
-            return x.reshape(x.shape[0], x.shape[2], x.shape[1])  # <- ND501
-        """,
-    "numbers": """
-        def forward(x):
-            x = x.view(-1, 3, 32, 64)
-            show(x.view(-1, 3, 2048))
-            return x.view(-1, 32, 64, 3)  # <- ND501
-        """,
-    "permuted first": """
-        def forward(x):
-            B, T, C = x.shape
-            return x.permute(0, 2, 1).contiguous().view(B, C, T)
-        """,
-    "transposed first, and merged in that order": """
-        def forward(x, heads):
-            B, T, C = x.shape
-            q = x.view(B, T, heads, C // heads).transpose(1, 2)
-            return q.transpose(1, 2).contiguous().view(B, T, C)
-        """,
-    "transposed first, and merged in the old order": """
-        def forward(x, heads):
-            B, T, C = x.shape
-            q = x.view(B, T, heads, C // heads).transpose(1, 2)
-            return q.contiguous().view(B, T, C)  # <- ND501
-        """,
-    "heads before time": """
-        def forward(x, heads):
-            B, T, C = x.shape
-            return x.view(B, heads, T, C // heads)  # <- ND501
-        """,
-    "through a linear layer": """
-        class Net(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.proj = nn.Linear(64, 64)
-
-            def forward(self, x):
-                B, T, C = x.shape
-                return self.proj(x).view(B, 8, T, 8)  # <- ND501
-        """,
-    "flattened": """
-        def forward(x):
-            B, C, H, W = x.shape
-            x = x.flatten(2)
-            return x.view(B, H * W, C)  # <- ND501
-        """,
-    "flattened and transposed": """
-        def forward(x):
-            B, C, H, W = x.shape
-            return x.flatten(2).transpose(1, 2).view(B, H * W, C)
-        """,
-    "after a convolution whose map may be a single pixel": """
-        class Net(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.conv = nn.Conv2d(3, 8, 3)
-
-            def forward(self, x):
-                x = self.conv(x)
-                return x.view(x.size(0), -1)
-        """,
-    "chunked": """
-        def forward(x, heads):
-            B, T, C = x.shape
-            q, k, v = x.chunk(3, dim=-1)
-            return q.view(B, T, heads, -1)
-        """,
-    "batch and channels merged": """
-        def forward(x):
-            N, C, H, W = x.shape
-            return x.view(-1, C)  # <- ND502
-        """,
-    "pixels and channels merged after permute": """
-        def forward(x):
-            N, C, H, W = x.shape
-            return x.permute(0, 2, 3, 1).reshape(-1, C)
-        """,
-    "a function that is given the sizes": """
-        def split(x, B, T, C):
-            return x.view(B, C, T)  # <- ND501
-        def forward(x):
-            B, T, C = x.shape
-            return split(x, B, T, C)
-        """,
-    "unknown sizes": """
-        def forward(x, B, T, C):
-            return x.view(C, T, B)
-        """,
-    "the shape of another tensor": """
-        def forward(x, y):
-            B, T, C = x.shape
-            return y.view(B, C, T)
-        """,
-    "the target as one tuple": """
-        def forward(x):
-            B, T, C = x.shape
-            return x.view((B, C, T))  # <- ND501
-        """,
-    "the target as a list with unknown parts": """
-        def forward(x, sizes):
-            B, T, C = x.shape
-            return x.view(B, *sizes)
-        """,
-    "torch.reshape": """
-        def forward(x):
-            B, T, C = x.shape
-            return torch.reshape(x, (B, C, T))  # <- ND501
-        """,
-}
-
-
-@pytest.mark.parametrize("script", VIEWS.values(), ids=VIEWS)
-def test_views_in_programs(script: str, tmp_path: Path) -> None:
-    check(tmp_path, script)
-
-
-def test_the_programs_hold_what_they_promise() -> None:
-    """Both sides are tried: views that are reported and views that are not."""
-    sick = [script for script in VIEWS.values() if re.search("<- ND50", script)]
-    assert len(sick) >= 10
-    assert len(VIEWS) - len(sick) >= 8
