@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from nndoctor.scan.values import Class, Function, Instance, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -53,8 +53,9 @@ class Event:
         self.order = order  # its place among all events
 
     def options(self, value: Value) -> list[Value]:
-        """Every value that `value` could be when this happened."""
-        return list(leaves(value, self.assumed))
+        """Every value that `value` could be when this happened; None only if it could be nothing else."""
+        found = list(leaves(value, self.assumed))
+        return [leaf for leaf in found if not (type(leaf) is Const and leaf.value is None)] or found
 
 
 class Program:

@@ -170,7 +170,7 @@ def _run_body(run: Machine, function: Function, frame: Frame) -> Value:
     body = function.node.body
     if type(function.node) is cst.Lambda:
         return run.dispatch[type(body)](run, body)
-    statements.run_suite(run, body)
+    signal = statements.run_suite(run, body)
     run.meet(0, (RETURN,))
     while frame.pending:
         frame.pending.pop()
@@ -179,6 +179,8 @@ def _run_body(run: Machine, function: Function, frame: Frame) -> Value:
         return Term("generator", (_joined(run, [(value, None, {}) for value in frame.yields]),))
     if not frame.results:
         return NONE
+    if signal is None:  # some path falls off the end
+        frame.results.append((NONE, function.node, {}))
     return _joined(run, frame.results)
 
 

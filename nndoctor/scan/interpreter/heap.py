@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any
 
-from nndoctor.scan.values import Choice, Const, State, Term, Tuple, Value, leaves
+from nndoctor.scan.values import Choice, Class, Const, State, Term, Tuple, Value, leaves
 
 Cells = dict[Any, Any]
 Cell = tuple[int, Any]
@@ -27,6 +27,7 @@ class Heap:
         self.births: dict[int, int] = {}  # when an object was made, by the id of its cells
         self.oldest_write = self.clock  # the earliest birth among the objects written in the running call
         self.reads: set[Cell] | None = None  # cells of objects that the running call has read
+        self.classes: dict[int, Class] = {}  # of objects of the project, by the id of their cells
         self._kept: list[Cells] = []  # keeps cells alive, so that their ids stay theirs
 
     def write_local(self, cells: Cells, key: Any, value: Value) -> None:
@@ -117,6 +118,8 @@ class Heap:
                 if there is not None:
                     self.write(cells, key, there[3])
                 continue
+            if before is None and cell[0] in self.classes:
+                before = self.classes[cell[0]].find(key)  # the class's own attribute shows where the object has none
             joined = join(guard, there[3] if there else before, here[3] if here else before, key)
             if joined is not cells.get(key):
                 (self.write if cell in self.written else self.write_local)(cells, key, joined)

@@ -11,6 +11,7 @@ from nndoctor.scan.values import (
     TRUE,
     Api,
     Const,
+    Instance,
     Lib,
     Site,
     Term,
@@ -113,6 +114,8 @@ class Terms(Heap):
     def born(self, thing: Any) -> Any:
         """An object that was made just now."""
         self.bear(thing.attrs)
+        if type(thing) is Instance:
+            self.classes[id(thing.attrs)] = thing.cls
         return thing
 
     def like(self, module: Lib, items: Any) -> Lib:
