@@ -79,12 +79,13 @@ def _assign(run: Machine, node: cst.Assign) -> Signal:
 
 def _note_own_sum(run: Machine, name: str, value: Value) -> None:
     """Remember `x = x + y`, also weighted as in a moving average."""
-    for total in run.leaves(value):
-        if type(total) is not Term or total.op != "+" or len(total.inputs) != 2:
-            continue
-        before = run.lookup(name)
+    totals = [t for t in run.leaves(value) if type(t) is Term and t.op == "+" and len(t.inputs) == 2]
+    before = run.lookup(name) if totals else None
+    old = {id(leaf) for leaf in run.leaves(before)}
+    for total in totals:
         for own, other in (total.inputs, total.inputs[::-1]):
-            if own is before or (type(own) is Term and own.op == "*" and any(part is before for part in own.inputs)):
+            parts = own.inputs if type(own) is Term and own.op == "*" else (own,)
+            if any(id(part) in old for part in parts):
                 _note_accumulation(run, total.node, before, other, total)
                 break
 
