@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nndoctor.scan.interpreter import shape_arguments as given
@@ -11,7 +11,7 @@ from nndoctor.scan.shapes import MAY_BE_ONE, Dim, Shape, atom, dimension, flatte
 from nndoctor.scan.values import Container, Term, Tuple
 
 Dims = tuple[Dim, ...]
-Rule = Any
+Rule = Callable[[Machine, Shape, Any, Any], "Shape | None"]
 
 
 def some_size() -> Dim:
@@ -112,7 +112,7 @@ def _squeeze(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
         unknown = any(size.op in MAY_BE_ONE for dim in dims for size in dim.atoms)
         return None if unknown else Shape(tuple(dim for dim in dims if not dim.is_one))
     axis = given.axis(run, args, 1, "dim", len(dims))
-    if axis is None or (dims[axis].atoms and not dims[axis].is_one):
+    if axis is None or dims[axis].atoms:
         return None
     return _replaced(dims, axis) if dims[axis].is_one else shape
 
@@ -190,6 +190,8 @@ def _as_other(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
 
 def _repeat(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
     times = given.known_sizes(run, args.positional[1:])
+    if times is not None and len(times) == 2 and not run.in_forward:
+        return None  # may be numpy's, of which the second says along which axis
     if shape.dims is None or times is None or len(times) < len(shape.dims):
         return None
     dims = (number(1),) * (len(times) - len(shape.dims)) + shape.dims
@@ -244,14 +246,35 @@ def _topk(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
     return _replaced(dims, axis, dimension(run.resolve(count)) or some_size())
 
 
-def _sorted(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    return shape
-
-
 def _one_hot(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
     count = args.get(1, "num_classes")
     size = dimension(run.resolve(count)) if count is not None else None
     return Shape((*shape.dims, size or some_size())) if shape.dims is not None else None
+
+
+def _pooled(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
+    """Pooling in two or three dimensions of a batch; with three axes the batch may be missing."""
+    return padded(shape.dims, len(shape.dims) - 2) if shape.dims is not None and len(shape.dims) > 3 else None
+
+
+def _adaptively_pooled(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
+    target = args.get(1, "output_size")
+    if shape.dims is None or target is None or len(shape.dims) < 4:
+        return None
+    return resized(run, shape.dims, target, len(shape.dims) - 2)
+
+
+def resized(run: Machine, dims: Dims, target: Any, count: int) -> Shape | None:
+    """The last `count` axes get the sizes of a target: one for all, or one each."""
+    target = run.resolve(target)
+    wanted = target.items if type(target) is Tuple else (target,) * count
+    if len(wanted) != count:
+        return None
+    return Shape((*dims[: len(dims) - count], *(dimension(run.resolve(size)) or some_size() for size in wanted)))
+
+
+def _interpolated(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
+    return padded(shape.dims, len(shape.dims) - 2) if shape.dims is not None and len(shape.dims) > 2 else None
 
 
 def _pad(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
@@ -294,7 +317,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("std", "var"), _deviation),
     "vector_norm": _norm,
     "topk": _topk,
-    "sort": _sorted,
     "one_hot": _one_hot,
     "pad": _pad,
+    "pool": _pooled,
+    "adaptive_pool": _adaptively_pooled,
+    "upsample": _interpolated,
 }

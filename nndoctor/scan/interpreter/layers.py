@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, containers, modes, sequences, shape_rules, tensors
+from nndoctor.scan.interpreter import calls, containers, layer_shapes, modes, sequences, shape_arguments, tensors
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Shape, atom, dimension, number
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
 
 OPERATION = "$operation"
@@ -156,7 +155,8 @@ def _call_layer(run: Machine, layer: Lib, args: Any, node: Any) -> Value:
     if operation == "rnn":
         return _call_rnn(run, layer, first, args, node)
     if operation == "attention":
-        output = run.term("attention", (*args.all,), node, info={"layer": layer})
+        output = run.term("attention", args.all, node, info={"layer": layer})
+        output.shape = shape_arguments.shape_of(run, first)
         return Tuple((output, run.term("attention weights", (first,), node)))
     return run.each(first, lambda leaf: _apply(run, layer, operation, leaf, args, node))
 
@@ -169,73 +169,22 @@ def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, n
     if output.dtype is None and operation not in ("flatten", "identity", "pad"):
         output.dtype = "float"
     if output.shape is None and type(tensor) is Term:
-        output.shape = shape_rules.of_layer(run, layer, operation, tensor)
-    if operation == "flatten" and output.shape is None and type(tensor) is Term and tensor.shape is not None:
-        output.shape = _flattened(run, layer, tensor.shape)
+        output.shape = layer_shapes.of_layer(run, layer, operation, tensor, args)
     if operation in torch_api.MODE_OPS:
         run.note("apply", node, layer, operation=operation, input=tensor, output=output)
     return output
-
-
-def _flattened(run: Machine, layer: Lib, shape: Shape) -> Shape | None:
-    given = calls.Arguments(
-        (Term("unknown"), layer.args.get("start_dim", Const(1)), layer.args.get("end_dim", Const(-1)))
-    )
-    return shape_rules.flatten(run, shape, given)
 
 
 def _call_rnn(run: Machine, layer: Lib, tensor: Value, args: Any, node: Any) -> Value:
     output = run.term("rnn", args.all, node, info={"layer": layer})
     state = run.term("hidden state", args.all, node, info={"layer": layer})
     if output.shape is None and type(tensor) is Term:
-        output.shape, state.shape = _rnn_shapes(run, layer, tensor)
-        state.shape = _given_state(run, args) or state.shape
+        output.shape, state.shape = layer_shapes.of_recurrent(run, layer, tensor, args)
     if layer.name == "LSTM":
         cell = run.term("cell state", args.all, node, info={"layer": layer})
         cell.shape = state.shape
         return Tuple((output, Tuple((state, cell))))
     return Tuple((output, state))
-
-
-def _given_state(run: Machine, args: Any) -> Shape | None:
-    """The shape of the initial state that was passed: the final state has the same."""
-    given = run.resolve(args.get(1, "hx") or Term("unknown"))
-    first = run.resolve(given.items[0]) if type(given) is Tuple and given.items else given
-    shape = first.shape if type(first) is Term else None
-    return shape if shape is not None and shape.dims is not None and len(shape.dims) == 3 else None
-
-
-def _rnn_shapes(run: Machine, layer: Lib, tensor: Term) -> tuple[Shape | None, Shape | None]:
-    """Output and hidden state: `(N, T, D * H)` and `(D * layers, N, H)`."""
-    hidden = layer.args.get("hidden_size")
-    size = dimension(run.resolve(hidden)) if hidden is not None else None
-    directions = _constant(run, layer, "bidirectional", False)
-    depth = layer.args.get("num_layers", Const(1))
-    layers = dimension(run.resolve(depth))
-    if size is None or directions is None or layers is None:
-        return None, None
-    both = number(2 if directions else 1)
-    packed = tensor.op == "pack_padded_sequence"
-    first = _constant(run, layer, "batch_first", False)
-    batch = atom(Term("size")) if packed or first is None else _batch_of(tensor, bool(first))
-    certain = layers.number > 1 or directions or not layers.atoms
-    state = Shape((both.times(layers), batch, size)) if certain else None
-    if packed or tensor.shape is None or tensor.shape.dims is None or len(tensor.shape.dims) != 3:
-        return None, state
-    return Shape((*tensor.shape.dims[:2], size.times(both))), state
-
-
-def _batch_of(tensor: Term, batch_first: bool) -> Any:
-    shape = tensors.shape_of(tensor)
-    return (shape.dim(0 if batch_first else 1) if shape is not None else None) or atom(Term("size"))
-
-
-def _constant(run: Machine, layer: Lib, name: str, default: object) -> Any:
-    value = layer.args.get(name)
-    if value is None:
-        return default
-    value = run.resolve(value)
-    return value.value if type(value) is Const else None
 
 
 # Losses

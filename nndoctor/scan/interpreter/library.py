@@ -12,7 +12,6 @@ from nndoctor.scan.interpreter import (
     dtypes,
     layers,
     paths,
-    shape_rules,
     special,
     tensors,
     training,
@@ -54,6 +53,7 @@ _TORCH_ROOTS = frozenset(
         "segmentation_models_pytorch",
         "efficientnet_pytorch",
         "pretrainedmodels",
+        "einops",
     }
 )
 
@@ -87,10 +87,7 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
 def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) -> Value:
     from nndoctor.scan.interpreter.operators import arithmetic
 
-    result = arithmetic(run, symbol, run.resolve(left), run.resolve(right), node)
-    if symbol == "@" and result.shape is None:
-        result.shape = shape_rules.of_operation(run, "@", run.resolve(left), calls.Arguments((left, right)), node)
-    return result
+    return arithmetic(run, symbol, run.resolve(left), run.resolve(right), node)
 
 
 def _functional_dropout(run: Machine, args: Any, node: Any) -> Value:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nndoctor.scan.interpreter import tables
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Dim, dimension
+from nndoctor.scan.shapes import Dim, broadcast, dimension, matrix_product
 from nndoctor.scan.values import FALSE, ITEMS, LOSS, REST, TRUE, Choice, Const, Container, Term, Tuple, Value
 
 _ARITHMETIC: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
@@ -127,8 +127,7 @@ def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) 
     """Arithmetic with at least one unknown or tensor operand."""
     result = run.term(symbol, (left, right), node)
     if result.shape is None:
-        first, second = _shape(left), _shape(right)
-        result.shape = first if first is not None and symbol != "@" else second if symbol != "@" else None
+        result.shape = (matrix_product if symbol == "@" else broadcast)(_shape(left), _shape(right))
     result.dtype = _dtype(symbol, left, right)
     if result.dtype == "uint8" and symbol in _WRAPPING and not _stays_in_range(symbol, left, right):
         run.note("byte arithmetic", node, left if _element_type(left) == "uint8" else right)
@@ -211,7 +210,7 @@ def compare(run: Machine, name: str, left: Value, right: Value, node: Any) -> Va
     result = run.pure(name, left, right)
     result.dtype = "bool"
     if result.shape is None:
-        result.shape = _shape(left) or _shape(right)
+        result.shape = broadcast(_shape(left), _shape(right))
     return result
 
 

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import axis_rules, pattern_rules
+from nndoctor.scan.interpreter import shape_arguments as given
+from nndoctor.scan.interpreter.axis_rules import Rule, some_size
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import MIXED, Dim, Shape, atom, dimension, flattened, number, order, resolve_view
-from nndoctor.scan.values import Const, Container, Lib, Term, Tuple, Value
+from nndoctor.scan.shapes import (
+    IN_ORDER,
+    MIXED,
+    Dim,
+    Shape,
+    atom,
+    broadcast,
+    matrix_product,
+    number,
+    order,
+    remembered,
+    resolve_view,
+)
+from nndoctor.scan.values import ITEMS, REST, Const, Container, Term, Tuple, Value
 
-Rule = Callable[[Machine, Shape, Any, Any], "Shape | None"]
-_SAME = (
-    torch_api.ACTIVATION_OPS
+SAME = (
+    (torch_api.ACTIVATION_OPS - {"glu"})
     | torch_api.MODE_OPS
     | frozenset(
-        """norm softmax log_softmax contiguous to cuda cpu float double half bfloat16 type clone detach requires_grad_ data identity
-        clamp exp log sqrt abs neg masked_fill tril triu nan_to_num dropout long byte bool pin_memory retain_grad checkpoint
-        type_as logsigmoid sin cos tanh sigmoid flip roll alphadropout array from_numpy as_tensor asarray normalize""".split()
+        """norm softmax log_softmax contiguous to cuda cpu float double half bfloat16 type clone detach requires_grad_
+        data identity clamp exp log sqrt abs neg masked_fill tril triu nan_to_num long byte bool pin_memory retain_grad
+        checkpoint type_as logsigmoid sin cos flip roll alphadropout array from_numpy as_tensor asarray normalize
+        cumsum cumprod sort argsort channel_shuffle zeros_like ones_like empty_like full_like rand_like randn_like
+        bernoulli round floor ceil log1p expm1 erf rsqrt isnan logical_not""".split()
     )
 )
 
 
 def of_operation(run: Machine, op: str, first: Value | None, args: Any, node: Any) -> Shape | None:
     """The shape of the result of `op`."""
-    if op in ("cat", "stack"):
-        return _joined(run, op, first, args)
-    if op in _FILLED:
-        return _filled(run, args)
     if type(first) is not Term:
-        return None
+        made = _MADE.get(op)
+        return made(run, args) if made is not None else None
     shape = first.shape
-    if op in _SAME:
+    if op in SAME:
         return shape
     if op in ("view", "reshape"):
         return _view(run, first, args, node)
     rule = _RULES.get(op)
-    return rule(run, shape, args, node) if rule is not None and shape is not None else None
-
-
-_FILLED = frozenset({"zeros", "ones", "empty", "rand", "randn", "full"})
-
-
-def _filled(run: Machine, args: Any) -> Shape | None:
-    """The shape that `torch.zeros(...)` is told inside a model; a made-up input beside it shows no more than one case."""
-    if not run.in_forward:
-        return None
-    given = args.positional or tuple(v for k, v in args.keywords.items() if k in ("size", "shape"))
-    target = sizes(run, given)
-    return Shape(tuple(d for d in target if d is not None)) if target and None not in target else None
+    if rule is not None:
+        return rule(run, shape, args, node) if shape is not None else None
+    made = _MADE.get(op)
+    return made(run, args) if made is not None else None
 
 
 def of_index(shape: Shape, parts: Sequence[Value]) -> Shape | None:
@@ -85,263 +89,141 @@ def _indexed_partly(shape: Shape, parts: Sequence[Value]) -> Shape | None:
     return result
 
 
-def sizes(run: Machine, values: Sequence[Value]) -> list[Dim | None] | None:
-    """The target of a view from its arguments; None stands for -1, no list if it is not known."""
-    if len(values) == 1:
-        only = run.resolve(values[0])
-        if type(only) is Shape:
-            return list(only.dims) if only.dims is not None else None
-        if type(only) is Tuple:
-            values = only.items
-        elif type(only) is Container:
-            items = only.attrs["$items"]
-            if only.attrs.get("$rest") is not None or type(items) is not tuple:
-                return None
-            values = items
-    target: list[Dim | None] = []
-    for value in map(run.resolve, values):
-        if type(value) is Const and value.value == -1:
-            target.append(None)
-            continue
-        size = dimension(value)
-        if size is None or (type(value) is Term and value.op in ("spread", "dtype", "joined", "unknown")):
-            return None
-        target.append(size)
-    return target
-
-
 def _view(run: Machine, tensor: Term, args: Any, node: Any) -> Shape | None:
-    target = sizes(run, args.positional[1:] or tuple(v for k, v in args.keywords.items() if k in ("shape", "size")))
-    if target is None:
+    sizes = args.positional[1:] or tuple(v for k, v in args.keywords.items() if k in ("shape", "size"))
+    target = given.sizes(run, sizes)
+    if target is None or "order" in args.keywords:
         return None
+    return viewed(run, tensor, target, node)
+
+
+def viewed(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) -> Shape:
+    """The shape of a view; one that puts the elements in another order is noted."""
     source = tensor.shape
-    if source is not None:
-        matched = resolve_view(source, target)
-        if matched is not None:
-            if order(*matched) == MIXED:
-                known = source.dims is not None
-                run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=known)
-            return Shape(matched[1])
-    if None in target:
-        target = [d or atom(Term("size")) for d in target]
-    return Shape(tuple(d for d in target if d is not None))
+    matched = resolve_view(source, target) if source is not None else None
+    if source is None or matched is None:
+        return Shape(tuple(size or some_size() for size in target))
+    kept = order(*matched)
+    if kept == MIXED:
+        run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=source.dims is not None)
+    return Shape(remembered(*matched) if kept == IN_ORDER else matched[1])
 
 
-def _axis(run: Machine, args: Any, index: int, name: str, rank: int, default: int | None = None) -> int | None:
-    value = args.get(index, name)
-    value = run.resolve(value) if value is not None else None
-    if value is None:
-        return default
-    if type(value) is not Const or type(value.value) is not int or not -rank <= value.value < rank:
+def _view_as(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
+    other, tensor = given.shape_of(run, args.get(1, "other")), run.resolve(args.positional[0])
+    return viewed(run, tensor, other.dims, node) if other is not None and other.dims is not None else other
+
+
+def _unflatten(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
+    """`x.unflatten(dim, sizes)`: a view that cuts one axis."""
+    sizes = args.get(2, "sizes")
+    axis = given.axis(run, args, 1, "dim", len(shape.dims)) if shape.dims is not None else None
+    target = given.sizes(run, (sizes,)) if sizes is not None else None
+    if shape.dims is None or axis is None or not target:
         return None
-    return value.value % rank
+    whole = (*shape.dims[:axis], *target, *shape.dims[axis + 1 :])
+    return viewed(run, run.resolve(args.positional[0]), whole, node)
 
 
-def _integers(run: Machine, values: Sequence[Value], rank: int) -> list[int] | None:
-    if len(values) == 1 and type(values[0]) in (Tuple, Container):
-        only: Any = values[0]
-        values = only.items if type(only) is Tuple else only.attrs["$items"]
-    found = [v.value for v in map(run.resolve, values) if type(v) is Const and type(v.value) is int]
-    if len(found) != len(values) or not all(-rank <= i < rank for i in found):
+def _filled(run: Machine, args: Any) -> Shape | None:
+    """The shape that `torch.zeros(...)` is told inside a model; a made-up input beside it shows one case only."""
+    if not run.in_forward:
         return None
-    return [i % rank for i in found]
-
-
-def _permute(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    axes = args.positional[1:] or tuple(v for k, v in args.keywords.items() if k in ("dims", "axes"))
-    if shape.dims is None:
-        rank = len(axes) if len(axes) > 1 else len(getattr(axes[0], "items", ())) if axes else 0
-        if not rank or shape.unpack(rank) is None:
-            return None
-    dims = shape.dims
-    assert dims is not None
-    found = _integers(run, axes, len(dims))
-    return (
-        Shape(tuple(dims[i] for i in found)) if found is not None and sorted(found) == list(range(len(dims))) else None
-    )
-
-
-def _transpose(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    dims = shape.dims
-    if dims is None:
-        return None
-    pair = _integers(run, args.positional[1:3], len(dims)) if len(args.positional) > 2 else None
-    if pair is None:
-        return None
-    swapped = list(dims)
-    swapped[pair[0]], swapped[pair[1]] = swapped[pair[1]], swapped[pair[0]]
-    return Shape(tuple(swapped))
-
-
-def _t(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    return Shape(shape.dims[::-1]) if shape.dims is not None and len(shape.dims) == 2 else None
-
-
-def flatten(run: Machine, shape: Shape, args: Any, node: Any = None) -> Shape | None:
-    if shape.dims is None:
-        return None
-    rank = len(shape.dims)
-    start = _axis(run, args, 1, "start_dim", rank, 0)
-    end = _axis(run, args, 2, "end_dim", rank, rank - 1)
-    dims = flattened(shape.dims, start, end) if start is not None and end is not None else None
+    told = args.positional or tuple(v for k, v in args.keywords.items() if k in ("size", "shape"))
+    dims = given.known_sizes(run, told)
     return Shape(dims) if dims is not None else None
 
 
-def _unsqueeze(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None:
+def _full(run: Machine, args: Any) -> Shape | None:
+    dims = given.known_sizes(run, args.positional[:1]) if run.in_forward else None
+    return Shape(dims) if dims is not None and args.positional else None
+
+
+def _counted(run: Machine, args: Any) -> Shape | None:
+    """`torch.arange(n)` inside a model."""
+    dims = given.known_sizes(run, args.positional) if run.in_forward and len(args.positional) == 1 else None
+    return Shape(dims) if dims is not None and len(dims) == 1 else None
+
+
+def _chosen(run: Machine, args: Any) -> Shape | None:
+    """`torch.where(condition, x, y)` of tensors whose shapes are all known."""
+    values = tuple(run.resolve(value) for value in args.positional)
+    shapes = [value.shape if type(value) is Term else None for value in values if type(value) is not Const]
+    if len(values) != 3 or not shapes or any(shape is None or shape.dims is None for shape in shapes):
         return None
-    axis = _axis(run, args, 1, "dim", len(shape.dims) + 1)
-    return Shape((*shape.dims[:axis], number(1), *shape.dims[axis:])) if axis is not None else None
-
-
-def _squeeze(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None:
-        return None
-    axis = _axis(run, args, 1, "dim", len(shape.dims))
-    if axis is None or not shape.dims[axis].is_one:
-        return None
-    return Shape((*shape.dims[:axis], *shape.dims[axis + 1 :]))
-
-
-def _reduced(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None or "keepdim" in args.keywords or len(args.positional) > 2:
-        return None
-    axis = _axis(run, args, 1, "dim", len(shape.dims))
-    return Shape((*shape.dims[:axis], *shape.dims[axis + 1 :])) if axis is not None else None
-
-
-def _chunk(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None:
-        return None
-    axis = _axis(run, args, 2, "dim", len(shape.dims), 0)
-    count = dimension(run.resolve(args.positional[1])) if len(args.positional) > 1 else None
-    if axis is None or count is None:
-        return None
-    size = shape.dims[axis].over(count) or atom(Term("size"))
-    return Shape((*shape.dims[:axis], size, *shape.dims[axis + 1 :]))
-
-
-def _split(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None:
-        return None
-    axis = _axis(run, args, 2, "dim", len(shape.dims), 0)
-    size = dimension(run.resolve(args.positional[1])) if len(args.positional) > 1 else None
-    if axis is None or size is None:
-        return None
-    return Shape((*shape.dims[:axis], size, *shape.dims[axis + 1 :]))
-
-
-def _unbind(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    if shape.dims is None:
-        return None
-    axis = _axis(run, args, 1, "dim", len(shape.dims), 0)
-    return Shape((*shape.dims[:axis], *shape.dims[axis + 1 :])) if axis is not None else None
-
-
-def _matmul(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:
-    right = run.resolve(args.positional[1]) if len(args.positional) > 1 else None
-    other = right.shape if type(right) is Term else None
-    if shape.dims is None or other is None or other.dims is None or len(other.dims) < 2 or len(shape.dims) < 2:
-        return None
-    return Shape((*shape.dims[:-1], other.dims[-1]))
-
-
-def _joined(run: Machine, op: str, parts: Value | None, args: Any) -> Shape | None:
-    items = parts.items if type(parts) is Tuple else parts.attrs["$items"] if type(parts) is Container else ()
-    shapes = [
-        item.shape.dims if type(item) is Term and item.shape is not None else None
-        for item in (items if type(items) is tuple else ())
-    ]
-    if not shapes or None in shapes or (type(parts) is Container and parts.attrs.get("$rest") is not None):
-        return None
-    dims = shapes[0]
-    if any(s is None or len(s) != len(dims) for s in shapes):  # type: ignore[arg-type]
-        return None
-    assert dims is not None
-    if op == "stack":
-        axis = _axis(run, args, 1, "dim", len(dims) + 1, 0)
-        return Shape((*dims[:axis], number(len(shapes)), *dims[axis:])) if axis is not None else None
-    axis = _axis(run, args, 1, "dim", len(dims), 0)
-    if axis is None:
-        return None
-    sized = [s[axis] for s in shapes if s is not None]
-    total = number(sum(d.number for d in sized)) if not any(d.atoms for d in sized) else None
-    if total is None and all(d.equals(sized[0]) for d in sized):
-        total = sized[0].times(number(len(sized)))
-    return Shape((*dims[:axis], total or atom(Term("size")), *dims[axis + 1 :]))
-
-
-_RULES: dict[str, Rule] = {
-    "permute": _permute, "transpose": _transpose, "t": _t, "flatten": flatten, "unsqueeze": _unsqueeze, "squeeze": _squeeze,
-    "mean": _reduced, "sum": _reduced, "argmax": _reduced, "chunk": _chunk, "split": _split, "unbind": _unbind, "@": _matmul,
-}  # fmt: skip
-
-
-# Layers
-
-
-def of_layer(run: Machine, layer: Lib, op: str, tensor: Term) -> Shape | None:
-    """The shape of what a layer makes of a tensor."""
-    shape = tensor.shape
-    if op in _SAME:
-        return shape
-    if op == "linear" and shape is not None and shape.dims is not None:
-        out = _size_argument(run, layer, "out_features")
-        return Shape((*shape.dims[:-1], out)) if out is not None else None
-    if op == "embedding":
-        return _embedded(run, layer, tensor)
-    if op == "linear" and shape is not None:
-        result, out = _leading(shape, 1), _size_argument(run, layer, "out_features")
-        if out is not None:
-            result.asked[-1] = out
-        return result
-    if op == "conv":
-        return _convolved(run, layer, tensor)
-    if op == "pool" and shape is not None and shape.dims is not None and len(shape.dims) > 2:
-        return _pooled(run, layer, shape.dims)
-    return None
-
-
-def _leading(shape: Shape, count: int) -> Shape:
-    """A shape of unknown rank that shares the first dimensions with another."""
-    result = Shape()
-    result.asked = {i: dim for i in range(count) if (dim := shape.dim(i)) is not None}
+    result = shapes[0]
+    for shape in shapes[1:]:
+        result = broadcast(result, shape)
     return result
 
 
-def _embedded(run: Machine, layer: Lib, tensor: Term) -> Shape | None:
-    if tensor.shape is None:
-        tensor.shape = Shape()
-    if tensor.shape.dims is None:
-        return _leading(tensor.shape, 2)
-    out = _size_argument(run, layer, "embedding_dim")
-    return Shape((*tensor.shape.dims, out)) if out is not None else None
+def _added_product(run: Machine, args: Any) -> Shape | None:
+    """`torch.baddbmm(bias, a, b)`."""
+    return matrix_product(given.shape_of(run, args.get(1, "batch1")), given.shape_of(run, args.get(2, "batch2")))
 
 
-def _pooled(run: Machine, layer: Lib, dims: tuple[Dim, ...]) -> Shape:
-    """Spatial sizes after pooling: known only for adaptive pooling to a constant size."""
-    value = (
-        run.resolve(layer.args.get("output_size", layer.args.get("kernel_size"))) if "Adaptive" in layer.name else None
-    )
-    sizes = value.items if type(value) is Tuple else (value,) * (len(dims) - 2)
-    known = [dimension(size) if size is not None else None for size in sizes]
-    return Shape((*dims[:2], *(size or atom(Term("size")) for size in known)))
-
-
-def _size_argument(run: Machine, layer: Lib, name: str) -> Dim | None:
-    value = layer.args.get(name)
-    return dimension(run.resolve(value)) if value is not None else None
-
-
-def _convolved(run: Machine, layer: Lib, tensor: Term) -> Shape | None:
-    out = _size_argument(run, layer, "out_channels")
-    rank = next((int(c) for c in layer.name if c.isdigit()), 0)
-    if out is None or not rank:
+def _stacked(run: Machine, args: Any) -> Shape | None:
+    dims, _ = _parts(run, args)
+    axis = given.axis(run, args, 1, "dim", len(dims) + 1, 0) if dims is not None else None
+    if dims is None or axis is None:
         return None
-    shape = tensor.shape
-    if shape is not None and shape.dims is not None and len(shape.dims) != rank + 2:
+    return Shape((*dims[:axis], _count(run, args), *dims[axis:]))
+
+
+def _concatenated(run: Machine, args: Any) -> Shape | None:
+    dims, shapes = _parts(run, args)
+    axis = given.axis(run, args, 1, "dim", len(dims), 0) if dims is not None else None
+    if dims is None or axis is None:
         return None
-    if tensor.shape is None:
-        tensor.shape = shape = Shape()
-    batch = shape.dim(0) if shape is not None else None
-    return Shape((batch or atom(Term("size")), out, *(atom(Term("size")) for _ in range(rank))))
+    count, sized = _count(run, args), [shape[axis] for shape in shapes]
+    if all(dim.equals(sized[0]) for dim in sized):
+        total = sized[0].times(count)
+    elif not count.atoms and not any(dim.atoms for dim in sized):
+        total = number(sum(dim.number for dim in sized))
+    else:
+        total = some_size()
+    return Shape((*dims[:axis], total, *dims[axis + 1 :]))
+
+
+def _parts(run: Machine, args: Any) -> tuple[tuple[Dim, ...] | None, list[tuple[Dim, ...]]]:
+    """The shapes that are put together, and the first of them; none unless all are known and of one rank."""
+    parts = run.resolve(args.positional[0]) if args.positional else None
+    values: Any = parts.items if type(parts) is Tuple else ()
+    if type(parts) is Container:
+        held, rest = run.read(parts.attrs, ITEMS), run.read(parts.attrs, REST)
+        values = (*(held if type(held) is tuple else ()), *(() if rest is None else (rest,)))
+    shapes = [shape.dims if (shape := given.shape_of(run, value)) is not None else None for value in values]
+    known = [dims for dims in shapes if dims is not None]
+    if not known or len(known) < len(shapes) or len({len(dims) for dims in known}) > 1:
+        return None, []
+    return known[0], known
+
+
+def _count(run: Machine, args: Any) -> Dim:
+    """How many parts there are; of a list that was filled step by step nobody knows."""
+    parts = run.resolve(args.positional[0])
+    if type(parts) is Tuple:
+        return number(len(parts.items))
+    held, filled = run.read(parts.attrs, ITEMS), (id(parts.attrs), ITEMS) in run.written
+    certain = type(held) is tuple and not filled and run.read(parts.attrs, REST) is None
+    return number(len(held)) if certain else some_size()
+
+
+_RULES: dict[str, Rule] = {
+    **axis_rules.RULES,
+    "view_as": _view_as,
+    "reshape_as": _view_as,
+    "unflatten": _unflatten,
+    **dict.fromkeys(("rearrange", "einops_reduce", "einops_repeat"), pattern_rules.rearrange),
+}
+# Operations whose first argument is no tensor, or is not the one that says most.
+_MADE = {
+    "cat": _concatenated,
+    "stack": _stacked,
+    "einsum": pattern_rules.einsum,
+    **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn"), _filled),
+    "full": _full,
+    "arange": _counted,
+    "where": _chosen,
+    "baddbmm": _added_product,
+}

@@ -9,6 +9,7 @@ from nndoctor.scan.interpreter import (
     builtin_calls,
     calls,
     copies,
+    layer_shapes,
     layers,
     training,
 )
@@ -69,11 +70,14 @@ def _image(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _packed(run: Machine, args: Any, node: Any) -> Value:
-    return run.term("pack_padded_sequence", args.all, node)
+    return run.term(layer_shapes.PACKED, args.all, node, info={"args": args})
 
 
 def _padded(run: Machine, args: Any, node: Any) -> Value:
     output = run.term("pad_packed_sequence", args.all, node)
+    packed = run.resolve(args.positional[0]) if args.positional else None
+    if output.shape is None and type(packed) is Term:
+        output.shape = layer_shapes.of_padded(run, packed, args)
     return Tuple((output, run.pure("lengths", output)))
 
 
