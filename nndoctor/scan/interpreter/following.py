@@ -14,6 +14,7 @@ from nndoctor.scan.interpreter import (
     statements,
 )
 from nndoctor.scan.interpreter.frames import RETURN, Frame
+from nndoctor.scan.interpreter.heap import Reads, same
 from nndoctor.scan.interpreter.machine import MAX_DEPTH, MAX_IN_FUNCTION, Machine
 from nndoctor.scan.values import (
     NONE,
@@ -30,6 +31,7 @@ from nndoctor.scan.values import (
 MAX_ACTIVATIONS = 2  # of one function at the same time: enough to see what recursion passes on
 
 
+MEMO_VARIANTS = 3  # of a call with the same arguments: in train and in eval mode, and one more
 MEMO_READS = 400  # a call that read more cells than this is cheaper to repeat than to check
 
 
@@ -41,8 +43,8 @@ def call_function(run: Machine, function: Function, args: calls.Arguments, node:
     if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS or _is_exhausted(run, function):
         return calls.unknown_call(run, function, args, node)
     key = (id(function.node), id(function.scope), id(function.receiver), _keys(run, args), id(run.grad), id(run.amp))
-    remembered = run.memo.get(key)
-    if remembered is not None and _still_holds(run, remembered):
+    remembered = next((call for call in run.memo.get(key, ()) if _still_holds(run, call)), None)
+    if remembered is not None:
         _reread(run, remembered)
         result = remembered.result
     else:
@@ -55,7 +57,7 @@ class Remembered:
 
     __slots__ = ("args", "clock", "consulted", "reads", "result")
 
-    def __init__(self, result: Value, args: Any, clock: int, reads: set[Any], consulted: set[Any]) -> None:
+    def __init__(self, result: Value, args: Any, clock: int, reads: Reads, consulted: set[Any]) -> None:
         self.result = result
         self.args = args  # keeps the arguments alive, so that their ids stay theirs
         self.clock = clock
@@ -65,8 +67,8 @@ class Remembered:
 
 def _still_holds(run: Machine, call: Remembered) -> bool:
     written, clock = run.written, call.clock
-    for cell in call.reads:
-        if written.get(cell, 0) > clock:
+    for cell, (cells, value) in call.reads.items():
+        if written.get(cell, 0) > clock and not same(cells.get(cell[1]), value):
             return False
     assumed = run.assumed
     return all(assumed.get(guard) is truth for guard, truth in call.consulted)
@@ -81,12 +83,14 @@ def _reread(run: Machine, call: Remembered) -> None:
 
 def _remember(run: Machine, key: Any, function: Function, args: calls.Arguments) -> Value:
     reads, consulted, oldest = run.reads, run.consulted, run.oldest_write
-    run.reads, run.consulted = set(), set()
+    run.reads, run.consulted = {}, set()
     start = run.clock
     run.oldest_write = start + 1
     result = follow(run, function, args)
     if run.oldest_write > start and len(run.reads) <= MEMO_READS and not calls._is_made(run, result, start):
-        run.memo[key] = Remembered(result, (function, args), run.clock, run.reads, run.consulted)
+        calls_of = run.memo.setdefault(key, [])
+        calls_of.insert(0, Remembered(result, (function, args), run.clock, run.reads, run.consulted))
+        del calls_of[MEMO_VARIANTS:]
     if reads is not None:
         reads |= run.reads
     if consulted is not None:

@@ -9,6 +9,7 @@ from nndoctor.scan.values import Choice, Class, Const, State, Term, Tuple, Value
 
 Cells = dict[Any, Any]
 Cell = tuple[int, Any]
+Reads = dict[Cell, tuple[Cells, Value]]
 Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
 
 MAX_LEAVES = 4  # a value of more alternatives is summed up
@@ -26,7 +27,7 @@ class Heap:
         self.written: dict[Cell, int] = {}  # when a cell of an object was last written
         self.births: dict[int, int] = {}  # when an object was made, by the id of its cells
         self.oldest_write = self.clock  # the earliest birth among the objects written in the running call
-        self.reads: set[Cell] | None = None  # cells of objects that the running call has read
+        self.reads: Reads | None = None  # what the running call has read of objects
         self.classes: dict[int, Class] = {}  # of objects of the project, by the id of their cells
         self._kept: list[Cells] = []  # keeps cells alive, so that their ids stay theirs
 
@@ -49,9 +50,10 @@ class Heap:
 
     def read(self, cells: Cells, key: Any) -> Value:
         """The content of an object's cell, or None; remembered for the memo of calls."""
+        value = cells.get(key)
         if self.reads is not None:
-            self.reads.add((id(cells), key))
-        return cells.get(key)
+            self.reads[id(cells), key] = (cells, value)
+        return value
 
     def bear(self, cells: Cells) -> None:
         """Note that an object came to be now."""

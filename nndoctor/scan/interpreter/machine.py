@@ -32,7 +32,7 @@ MAX_STATEMENTS = 20_000
 
 MAX_DEPTH = 16
 
-MAX_IN_FUNCTION = 600  # statements of one function itself, over all its activations
+MAX_IN_FUNCTION = 350  # statements of one function itself, over all its activations
 
 
 class Machine(Branching):
@@ -42,7 +42,7 @@ class Machine(Branching):
         super().__init__(project, program)
         self.modules: dict[SourceFile, Module] = {}
         self.called: set[int] = set()  # ids of the nodes of functions that were called
-        self.memo: dict[Any, Any] = {}
+        self.memo: dict[Any, list[Any]] = {}
         self.constants: dict[int, Value] = {}  # by the id of their node
         self.dispatch: dict[type, Callable[..., Value]] = {}
         self.execute: dict[type, Callable[..., Signal]] = {}
@@ -132,7 +132,7 @@ class Machine(Branching):
             found = scope.names.get(name)
             if found is not None:
                 if self.reads is not None and type(found) not in _STABLE:
-                    self.reads.add((id(scope.names), name))
+                    self.reads[id(scope.names), name] = (scope.names, found)
                 return self.resolve(found) if type(found) is Choice else found
         return None
 
