@@ -17,11 +17,12 @@ from nndoctor.probe.batch import Batch
 from nndoctor.probe.batches import Batches, fetch
 from nndoctor.probe.data import Loaders, open_data
 from nndoctor.probe.effort import Effort
-from nndoctor.probe.entrypoint import load
+from nndoctor.probe.entrypoint import file_of, load
 from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.models import BuiltModel, build_model
 from nndoctor.probe.objective import Found, find_objective
 from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
+from nndoctor.probe.scripted import ScriptedLoss, find_scripted
 from nndoctor.probe.session import sandbox, seed_everything
 from nndoctor.probe.splitting import Splitter, find_splitter
 from nndoctor.probe.subject import Subject
@@ -88,7 +89,7 @@ def assemble(
     splitter = _find_splitter(model, batches, request, strict=ingredients.step is None)
     loss = built.loss if ingredients.loss is None else ingredients.loss
     amp = _autocast_type(device) if request.amp else None
-    found = _find_objective(model, batches, splitter, (loss, ingredients.step), (request.seed, device, amp))
+    found = _find_objective(model, batches, splitter, (loss, ingredients.step), (request, device, amp))
     return Subject(
         model=model,
         batches=batches,
@@ -160,16 +161,22 @@ def _find_objective(
     batches: Batches,
     splitter: Splitter,
     given: tuple[Any, Any],
-    setting: tuple[int, torch.device, torch.dtype | None],
+    setting: tuple[ProbeRequest, torch.device, torch.dtype | None],
 ) -> Found:
     loss, step = given
-    seed, device, amp = setting
+    request, device, amp = setting
     if isinstance(loss, nn.Module):
         loss.to(device)
     autocast = torch.autocast(device.type, dtype=amp) if amp else nullcontext()
-    with sandbox(model, loss, seed=seed), autocast:
+    with sandbox(model, loss, seed=request.seed), autocast:
         model.train()
-        return find_objective(model, batches.first(1)[0], splitter, loss, step)
+        return find_objective(model, batches.first(1)[0], splitter, loss, step, lambda: _read_script(request))
+
+
+def _read_script(request: ProbeRequest) -> ScriptedLoss | None:
+    """The loss in the file of the model, or else in that of the data, which is often the script that trains."""
+    files = [file_of(text) for text in (request.model, request.data)]
+    return find_scripted([*dict.fromkeys(file for file in files if file)], request.root)
 
 
 def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:

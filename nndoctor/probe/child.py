@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from nndoctor.errors import UserError
 from nndoctor.findings import Location
 from nndoctor.probe.blame import is_user_file, location_of
+from nndoctor.probe.environment import environment
 from nndoctor.probe.messages import Message, Order, decode, encode_order
 
 POLL_SECONDS = 0.2  # how soon the end of the child is noticed while one of its workers keeps the pipe open
@@ -123,13 +123,10 @@ def _cause_of_death(status: int) -> str:
 
 
 def _environment(seed: int) -> dict[str, str]:
-    """The user's environment, with output that is not lost in a crash, and sets ordered by the seed."""
-    package = str(Path(__file__).parents[2])
-    path = os.environ.get("PYTHONPATH")
+    """With output that is not lost in a crash, and sets ordered by the seed."""
     return {
         "PYTHONHASHSEED": str(seed % 2**32),
-        **os.environ,
-        "PYTHONPATH": f"{path}{os.pathsep}{package}" if path else package,
+        **environment(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
     }

@@ -25,6 +25,13 @@ def load(text: str) -> Any:
     return _attribute(module, attribute, text)
 
 
+def file_of(text: str) -> Path | None:
+    """The source file of the module that the entrypoint names; none before it is loaded."""
+    name, _ = _as_module(text.rpartition(":")[0])
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return Path(file) if file and file.endswith(".py") else None
+
+
 def _as_module(target: str) -> tuple[str, Path]:
     """The module's dotted name, and the directory from which it is imported."""
     if not target.endswith(".py") and "/" not in target:

@@ -1,27 +1,35 @@
-"""Which loss is measured: the step's, the user's, the model's own, or the one that outputs and targets imply."""
+"""Which loss is measured: the step's, the user's, the model's own, the script's, or what outputs and targets imply."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nndoctor.errors import UserError
 from nndoctor.probe.batch import Batch, children, leaves
 from nndoctor.probe.blame import describe_error, place_of_definition, place_of_error
 from nndoctor.probe.criteria import Criterion, known_criteria
 from nndoctor.probe.entrypoint import call_factory, required_parameters
 from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
-from nndoctor.probe.outputs import main_tensor, own_loss
+from nndoctor.probe.outputs import are_logarithms, lies_in_unit_interval, main_tensor, own_loss
+from nndoctor.probe.scripted import ScriptedLoss
 from nndoctor.probe.subject import Objective, Split, Task
 
 # A known loss is the model's own if both agree to this share: float32 sums in another order differ by less.
 SAME_LOSS = 1e-4
+# Losses of torch that take outputs which the script may have normalised behind the model.
+LOSSES_OF_LOGARITHMS = frozenset({"NLLLoss", "nll_loss", "KLDivLoss", "kl_div"})
+LOSSES_OF_PROBABILITIES = frozenset({"BCELoss", "binary_cross_entropy"})
+PLAIN_WAYS = frozenset({"outputs and targets", "main output and targets"})  # not worth a word in the report
 Splitting = Callable[[Batch], Split]
 Step = Callable[[nn.Module, Batch], Any]
 Compute = Callable[[nn.Module, Batch], tuple[Tensor, Any]]
+LookUp = Callable[[], ScriptedLoss | None]
+"""Reads the loss from the user's script; called only where nothing else tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,12 @@ class Found:
 
 
 def find_objective(
-    model: nn.Module, batch: Batch, split: Splitting, loss: Any = None, step: Step | None = None
+    model: nn.Module,
+    batch: Batch,
+    split: Splitting,
+    loss: Any = None,
+    step: Step | None = None,
+    look_up: LookUp = lambda: None,
 ) -> Found:
     """Try the sources of a loss in their order; runs the model with gradients, the caller keeps it in a sandbox."""
     if step is not None:
@@ -45,6 +58,8 @@ def find_objective(
     outputs = _call(model, split(batch))
     if own_loss(outputs) is not None:
         return _from_model(outputs, split, batch)
+    if (scripted := look_up()) is not None:
+        return _from_script(outputs, split, batch, scripted)
     return _inferred(outputs, split, batch)
 
 
@@ -114,10 +129,14 @@ def _ways(loss: Any) -> Iterator[tuple[str, Arguments]]:
     if len(required_parameters(called)) == 1:
         yield "the outputs", lambda outputs, _: (outputs,)
         yield "the main output", lambda outputs, _: (main_tensor(outputs),)
-    yield "outputs and targets", lambda outputs, split: (outputs, _targets(split))
+    yield "outputs and targets", _as_they_are
     yield "main output and targets", lambda outputs, split: (main_tensor(outputs), _targets(split))
     yield "outputs and targets, both flattened over positions", _flattened
     yield "outputs with their classes second, and targets", _classes_second
+
+
+def _as_they_are(outputs: Any, split: Split) -> tuple[Any, ...]:
+    return outputs, _targets(split)
 
 
 def _targets(split: Split) -> Any:
@@ -139,25 +158,80 @@ def _classes_second(outputs: Any, split: Split) -> tuple[Any, ...]:
 def _from_loss(model: nn.Module, batch: Batch, split: Splitting, loss: Any) -> Found:
     parts = split(batch)
     outputs = _call(model, parts)
-    way, arguments = _way_that_works(loss, outputs, parts)
+    way, arguments = _way_that_works(loss, outputs, parts, _ways(loss))
+    name = f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way}"
+    return _applied(name, loss, arguments, outputs, split, batch)
+
+
+def _applied(name: str, loss: Any, arguments: Arguments, outputs: Any, split: Splitting, batch: Batch) -> Found:
+    """The loss as it is called with the outputs of the first batch."""
+    parts = split(batch)
 
     def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
         pieces = split(part)
         returned = _call(module, pieces)
         return as_scalar(loss(*arguments(returned, pieces))), returned
 
-    value = as_scalar(loss(*arguments(outputs, parts)))
-    known = recognise(value, outputs, parts)
-    plain = isinstance(outputs, Tensor) or way != "outputs and targets"
+    known = recognise(as_scalar(loss(*arguments(outputs, parts))), outputs, parts)
+    plain = isinstance(outputs, Tensor) or arguments is not _as_they_are
     criterion = (lambda output, pieces: as_scalar(loss(*arguments(output, pieces)))) if plain else known
-    origin = _named(f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way}", known)
     task = known.task if known else _likely_task(outputs, parts)
-    return Found(_objective(origin, compute, criterion, loss), task)
+    return Found(_objective(_named(name, known), compute, criterion, loss), task)
 
 
-def _way_that_works(loss: Any, outputs: Any, parts: Split) -> tuple[str, Arguments]:
+def _from_script(outputs: Any, split: Splitting, batch: Batch, scripted: ScriptedLoss) -> Found:
+    """The loss that the scan found where it fits outputs and targets, else the one that they imply."""
+    parts = split(batch)
+    try:
+        loss = scripted.make()
+        _expect_outputs_for(scripted.name, main_tensor(outputs))
+        way, arguments = _way_that_works(loss, outputs, parts, _ways_in_scripts(loss, outputs, parts))
+    except Exception as error:  # the script does something to the outputs or the targets that the scan does not tell
+        reason = str(error) if isinstance(error, UserError) else describe_error(error)
+        return _with_origin(_inferred(outputs, split, batch), f"; not {scripted.origin}: {reason}")
+    called = "" if way in PLAIN_WAYS else f", called with {way}"
+    found = _applied(scripted.origin + called, loss, arguments, outputs, split, batch)
+    assert found.objective is not None, "a loss that was applied is one"
+    place = replace(found.objective, location=scripted.location, source_line=scripted.source_line)
+    return replace(found, objective=place)
+
+
+def _with_origin(found: Found, addition: str) -> Found:
+    if found.objective is None:
+        return found
+    return replace(found, objective=replace(found.objective, origin=found.objective.origin + addition))
+
+
+def _expect_outputs_for(name: str, output: Tensor) -> None:
+    """Raise SubjectError where the script must have normalised the outputs before it gave them to the loss."""
+    if name in LOSSES_OF_LOGARITHMS and not any(are_logarithms(output, dim) for dim in {1 % output.ndim, -1}):
+        raise SubjectError("the model's outputs are no log-probabilities")
+    if name in LOSSES_OF_PROBABILITIES and not lies_in_unit_interval(output):
+        raise SubjectError("the model's outputs are no probabilities")
+
+
+def _ways_in_scripts(loss: Any, outputs: Any, parts: Split) -> Iterator[tuple[str, Arguments]]:
+    """As scripts call a loss: what has the size of the outputs is compared element by element, never broadcast."""
+    output, target = main_tensor(outputs), _targets(parts)
+    if isinstance(target, Tensor) and target.numel() == output.numel() and target.shape[:1] == output.shape[:1]:
+        same = target.shape == output.shape and target.is_floating_point()
+        yield "main output and targets" if same else "targets in the shape and type of the outputs", _brought_alike
+    elif isinstance(target, Tensor) and target.is_floating_point():
+        raise SubjectError(f"targets {_shapes(target)} do not have the shape of the outputs {_shapes(output)}")
+    else:
+        yield from _ways(loss)
+
+
+def _brought_alike(outputs: Any, split: Split) -> tuple[Any, ...]:
+    output = main_tensor(outputs)
+    return output, _targets(split).reshape(output.shape).to(output.dtype)
+
+
+def _way_that_works(
+    loss: Any, outputs: Any, parts: Split, ways: Iterator[tuple[str, Arguments]]
+) -> tuple[str, Arguments]:
     first_error: Exception | None = None
-    for way, arguments in _ways(loss):
+    for way, arguments in ways:
         try:
             as_scalar(loss(*arguments(outputs, parts)))
         except Exception as error:  # whatever the user's loss raises for a wrong call

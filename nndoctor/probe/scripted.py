@@ -1,0 +1,78 @@
+"""The loss that the user's script back-propagates, read from its source by the static pass in a process of its own.
+
+Started as `python -m nndoctor.probe.scripted ROOT FILE...`; the process prints what it has found as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nndoctor.findings import Location
+from nndoctor.probe.environment import environment
+
+# A script takes a tenth of a second of CPU and the start of the process three; what takes ten times as long is none.
+LONGEST_SCAN_CPU_S = 3
+LONGEST_SCAN_S = 15.0  # on the clock, for a busy machine
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedLoss:
+    """A loss of torch, and where the script applies it."""
+
+    name: str
+    options: Mapping[str, Any]
+    location: Location
+
+    @property
+    def origin(self) -> str:
+        """Which loss, and where it was found, for the report."""
+        return f"{self.name}, found by the scan at {self.location.path}:{self.location.line}"
+
+    @property
+    def source_line(self) -> str | None:
+        """The text of the line where it is applied."""
+        return linecache.getline(self.location.path, self.location.line).rstrip("\n") or None
+
+    def make(self) -> Any:
+        """The loss as torch has it: the module, or the function with its options."""
+        import torch.nn.functional as F  # noqa: N812  (here, because the process that scans goes without torch)
+        from torch import nn
+
+        if self.name[0].isupper():
+            return getattr(nn, self.name)(**self.options)
+        return partial(getattr(F, self.name), **self.options)
+
+
+def find_scripted(paths: Sequence[Path], root: Path) -> ScriptedLoss | None:
+    """The loss of the first of the files in which the scan finds one."""
+    if not paths:
+        return None
+    command = [sys.executable, "-m", "nndoctor.probe.scripted", str(root), *map(str, paths)]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment(), timeout=LONGEST_SCAN_S, check=True)
+    except (subprocess.SubprocessError, OSError):  # the loss is inferred, as it is where the scan finds none
+        return None
+    found = json.loads(done.stdout)
+    return found and ScriptedLoss(found["name"], found["options"], Location(**found["location"]))
+
+
+def _main() -> None:
+    from nndoctor.scan.objective import objective_of
+
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_SCAN_CPU_S, LONGEST_SCAN_CPU_S))
+    root, *paths = map(Path, sys.argv[1:])
+    found = next(filter(None, (objective_of(path, root) for path in paths)), None)
+    print(json.dumps(found and asdict(found)))
+
+
+if __name__ == "__main__":
+    _main()
