@@ -17,8 +17,11 @@ from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text
 if TYPE_CHECKING:
     from nndoctor.scan.program import Program
     from nndoctor.scan.project import Project
-    from nndoctor.scan.rules import Draft
+    from nndoctor.scan.rules.registry import Draft, Rule
     from nndoctor.scan.values import Site
+
+
+DEBUG = "NNDOCTOR_DEBUG"  # set, errors of our own are raised
 
 
 def scan(request: ScanRequest) -> Report:
@@ -37,8 +40,8 @@ def scan(request: ScanRequest) -> Report:
         with collector_off():
             program = run_program(project, sources)
         examined = len({*program.sources, *sources})
-        failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
         findings = [*_findings(program, request), *_unparsed(sources, request)]
+        failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
     return Report(
         command="scan",
         target=" ".join(str(path) for path in request.paths) or (request.stdin_filename or "-"),
@@ -53,6 +56,7 @@ def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], 
     """The files to interpret, and how many were looked at."""
     if request.stdin is not None:
         source = source_from_text(request.stdin, request.stdin_filename or "<stdin>")
+        project.add(source)
         return [source], 1
     paths = list(discover(request.paths, request.base or request.root, request.exclude, request.force_exclude))
     return [project.source(path) for path in paths if _matters(path, project)], len(paths)
@@ -106,6 +110,8 @@ def _crashed(program: Program) -> Iterator[Failure]:
     for source, error in program.errors:
         message = f"part of this file could not be examined ({error}); please report it with the file"
         yield Failure(message, None, Location(source.display, 1))
+    for message in program.failures:
+        yield Failure(f"{message}; please report it with the file")
 
 
 def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
@@ -115,7 +121,7 @@ def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
     for function, codes in RULES.items():
         if not any(_wanted(code, request) for code in codes):
             continue
-        for draft in function(program):
+        for draft in _drafts(function, codes, program):
             finding = _finding(draft)
             if _reported(finding, draft.site.source, request):
                 key = (finding.code, finding.location)
@@ -123,6 +129,17 @@ def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
                 if known is None or _rank(finding) < _rank(known):
                     best[key] = finding  # type: ignore[index]
     yield from best.values()
+
+
+def _drafts(rule: Rule, codes: tuple[str, ...], program: Program) -> list[Draft]:
+    """What a rule finds; one that goes wrong costs its own findings only."""
+    try:
+        return list(rule(program))
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        program.failures.append(f"{' and '.join(codes)} could not be examined ({type(error).__name__}: {error})")
+        return []
 
 
 def _rank(finding: Finding) -> int:

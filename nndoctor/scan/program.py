@@ -70,6 +70,7 @@ class Program:
         self.containers: list[Lib] = []
         self.engines: set[str] = set()  # libraries that own the step
         self.errors: list[tuple[SourceFile, str]] = []
+        self.failures: list[str] = []  # of rules that went wrong
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
         self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
 

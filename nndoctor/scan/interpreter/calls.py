@@ -194,6 +194,11 @@ def call_instance(run: Machine, instance: Instance, args: Arguments, node: cst.C
     forward = instance.cls.find("forward")
     if type(forward) is Function and (instance.cls.is_module or "?" in instance.cls.roots):
         return modes.forward(run, instance, forward.bind(instance), args, node)
+    if instance.attrs.get("$items") is not None:
+        return modes.noted_forward(run, instance, layers.call_sequential(run, instance, args, node), args, node)
+    loss = next((name for root in instance.cls.roots if (name := root.rpartition(".")[2]) in torch_api.LOSSES), None)
+    if loss is not None:
+        return layers.call_loss(run, loss, args, node)
     return unknown_call(run, instance, args, node)
 
 

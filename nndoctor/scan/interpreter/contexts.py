@@ -7,17 +7,11 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import (
-    calls,
-    following,
-    graph,
-    kinds,
-    states,
-    training,
-)
+from nndoctor.scan.interpreter import calls, following, graph, kinds, methods, modes, states, training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import (
     FALSE,
+    NONE,
     Api,
     Choice,
     Const,
@@ -59,9 +53,7 @@ def _escape_model(run: Machine, model: Value) -> None:
     for optimizer in run.optimizers:
         if graph.may_train(run, optimizer, model):
             run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN))
-    for module in kinds.descendants(model):
-        if type(module) in (Instance, Lib, Term):
-            run.write(states.cells(module), states.MODE, State(states.UNKNOWN))
+    modes.forget(run, model)
 
 
 def enter_context(run: Machine, manager: Value, item: cst.WithItem) -> Value:
@@ -81,6 +73,14 @@ def enter_context(run: Machine, manager: Value, item: cst.WithItem) -> Value:
         if type(enter) is Function:
             return following.call_function(run, enter.bind(manager), calls.Arguments(), item)
     return run.pure("entered", manager) if type(manager) is Term else manager
+
+
+def leave_context(run: Machine, manager: Value, item: cst.WithItem) -> None:
+    """Leave a `with` item of the project: its `__exit__` runs however the body ended."""
+    if type(manager) is Instance:
+        leave = manager.cls.find("__exit__")
+        if type(leave) is Function:
+            following.call_function(run, leave.bind(manager), calls.Arguments((NONE, NONE, NONE)), item)
 
 
 def decorated(function: Function, context: Term) -> Function:
@@ -106,11 +106,20 @@ def made(run: Machine, instance: Instance, node: Any) -> None:
 
 
 def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
-    """`p.grad = None` clears gradients; any other value may be zero or a gradient."""
-    if name != "grad":
-        return
-    if type(value) is Const and value.value is None:
+    """`p.grad = None` clears gradients, another value may be zero or a gradient; `m.training = x` is a mode."""
+    if name == "training":
+        for model in _models_behind(receiver):
+            modes.forget(run, model)
+    elif name == "grad" and type(value) is Const and value.value is None:
         training.reset(run, list(run.optimizers), node, receiver)
-    else:
-        for optimizer in run.optimizers:
-            run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN, run.site(node)))
+    elif name == "grad" or (name == "data" and methods.is_gradient(receiver)):
+        training.forget_gradients(run, node)
+
+
+def _models_behind(value: Value, depth: int = 3) -> list[Value]:
+    """A module, or the one whose `modules()` an unknown value is an element of."""
+    if kinds.is_module(value) or type(value) is Lib:
+        return [value]
+    if type(value) is not Term or not depth:
+        return []
+    return [model for part in value.inputs for model in _models_behind(part, depth - 1)]

@@ -42,7 +42,8 @@ def call_function(run: Machine, function: Function, args: calls.Arguments, node:
         return Term("context manager", info={"function": function, "args": args})
     if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS or _is_exhausted(run, function):
         return calls.unknown_call(run, function, args, node)
-    key = (id(function.node), id(function.scope), id(function.receiver), _keys(run, args), id(run.grad), id(run.amp))
+    bound = (id(function.node), id(function.scope), id(function.receiver), *map(id, function.defaults.values()))
+    key = (bound, _keys(run, args), id(run.grad), id(run.amp))
     remembered = next((call for call in run.memo.get(key, ()) if _still_holds(run, call)), None)
     if remembered is not None:
         _reread(run, remembered)
@@ -68,7 +69,7 @@ class Remembered:
 def _still_holds(run: Machine, call: Remembered) -> bool:
     written, clock = run.written, call.clock
     for cell, (cells, value) in call.reads.items():
-        if written.get(cell, 0) > clock and not same(cells.get(cell[1]), value):
+        if written.get(cell, clock + 1) > clock and not same(cells.get(cell[1]), value):
             return False
     assumed = run.assumed
     return all(assumed.get(guard) is truth for guard, truth in call.consulted)
@@ -146,7 +147,7 @@ def follow(
     """Run a function's body on these arguments and return what it returns."""
     names: dict[str, Any] = {}
     frame = Frame(function.source, Scope(names, function.scope), len(run.frames), function)
-    frame.receiver, frame.on_yield = function.receiver, on_yield
+    frame.receiver, frame.on_yield, frame.assumed = function.receiver, on_yield, len(run.assumed)
     _bind_parameters(run, function, args, names)
     saved = run.assumed, run.grad, run.amp
     run.assumed = dict(run.assumed)
@@ -180,19 +181,19 @@ def _run_body(run: Machine, function: Function, frame: Frame) -> Value:
         frame.pending.pop()
         run.release()
     if frame.yields:
-        return Term("generator", (_joined(run, [(value, None, {}) for value in frame.yields]),))
+        return Term("generator", (_joined(run, [(value, None, {}) for value in frame.yields], 0),))
     if not frame.results:
         return NONE
     if signal is None:  # some path falls off the end
         frame.results.append((NONE, function.node, {}))
-    return _joined(run, frame.results)
+    return _joined(run, frame.results, frame.assumed)
 
 
-def _joined(run: Machine, results: list[Any]) -> Value:
-    """What a function returns, of all the values that its paths return."""
+def _joined(run: Machine, results: list[Any], known: int) -> Value:
+    """What a function returns, of all the values that its paths return; its caller had assumed `known` things."""
     value = results[-1][0]
     for other, _, assumed in reversed(results[:-1]):
-        guard = next(reversed(assumed), None)
+        guard = next(reversed(assumed), None) if len(assumed) > known else None
         truth = assumed.get(guard) if guard is not None else True
         guard = guard or Term("branch")
         value = run.merged(guard, other, value) if truth else run.merged(guard, value, other)

@@ -26,6 +26,7 @@ class Frame:
     """One activation of a function, class body or module."""
 
     __slots__ = (
+        "assumed",
         "depth",
         "function",
         "inner",
@@ -44,6 +45,7 @@ class Frame:
         self.scope = scope
         self.depth = depth
         self.function = function
+        self.assumed = 0  # how many things its caller had assumed
         self.inner = 0  # statements run by the functions that it called
         self.is_class = False
         self.on_yield: Callable[[Value], None] | None = None  # runs the body of `with` where a context manager yields

@@ -68,7 +68,10 @@ def _values_of_pairs(run: Machine, value: Value) -> Value:
     """The modules of `OrderedDict([("name", module), ...])`."""
     if not _is_ordered_dict(value):
         return value
-    items = containers.known_items(run, value.inputs[0])
+    given = run.resolve(value.inputs[0])
+    if type(given) is Container and given.kind == "dict":
+        return Tuple(tuple(given.attrs["$items"].values()))
+    items = containers.known_items(run, given)
     if items is None or not all(type(item) is Tuple and len(item.items) == 2 for item in items):
         return Term("unknown")
     return Tuple(tuple(item.items[1] for item in items))
@@ -98,7 +101,7 @@ def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
     if lib.kind == "layer":
         return _call_layer(run, lib, args, node)
     if lib.kind == "container":
-        return modes.noted_forward(run, lib, _call_sequential(run, lib, args, node), args, node)
+        return modes.noted_forward(run, lib, call_sequential(run, lib, args, node), args, node)
     if lib.kind == "loss":
         return call_loss(run, lib.name, args, node, lib)
     if lib.kind == "model":
@@ -122,7 +125,8 @@ def _output_of_model(run: Machine, model: Lib, args: Any, node: Any) -> Value:
     return output
 
 
-def _call_sequential(run: Machine, module: Lib, args: Any, node: Any) -> Value:
+def call_sequential(run: Machine, module: Any, args: Any, node: Any) -> Value:
+    """Pass the first argument through the modules of a Sequential, one after the other."""
     items = run.read(module.attrs, "$items") or ()
     run.in_forward += 1
     module.attrs["$applied"] = True

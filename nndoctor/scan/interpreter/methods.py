@@ -121,15 +121,32 @@ def _zero_grad(run: Machine, receiver: Term, args: Any, node: Any) -> Value | No
 
 
 def _zero(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
-    if receiver.op in ("attribute", "data") and _is_gradient(receiver):
+    if receiver.op in ("attribute", "data") and is_gradient(receiver):
         return training.reset(run, list(run.optimizers), node, receiver)
     return None
 
 
-def _is_gradient(term: Value) -> bool:
+def _overwrite(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
+    """`p.grad.fill_(x)`, `p.grad.copy_(x)`: cleared with a zero, unknown with anything else."""
+    cleared = _multiply(run, receiver, args, node)
+    if cleared is None and is_gradient(receiver):
+        training.forget_gradients(run, node)
+    return cleared
+
+
+def _multiply(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
+    """`p.grad.mul_(0)` clears; any other factor only scales."""
+    operand = run.resolve(args.positional[0]) if args.positional else None
+    if type(operand) is Const and operand.value == 0 and is_gradient(receiver):
+        return training.reset(run, list(run.optimizers), node, receiver)
+    return None
+
+
+def is_gradient(term: Value) -> bool:
+    """Whether a value is `p.grad`, or made of it."""
     if type(term) is not Term:
         return False
-    return (term.op == "attribute" and term.inputs[-1] == "grad") or any(_is_gradient(value) for value in term.inputs)
+    return (term.op == "attribute" and term.inputs[-1] == "grad") or any(is_gradient(value) for value in term.inputs)
 
 
 def _train(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
@@ -186,6 +203,9 @@ _PROTOCOL: dict[str, Callable[[Machine, Term, Any, Any], Value | None]] = {
     "step": _step,
     "zero_grad": _zero_grad,
     "zero_": _zero,
+    "fill_": _overwrite,
+    "copy_": _overwrite,
+    "mul_": _multiply,
     "train": _train,
     "eval": _eval,
     "parameters": _parameters,
@@ -202,6 +222,10 @@ def lib_method(run: Machine, receiver: Lib, name: str, args: Any, node: Any) -> 
     own = run.read(receiver.attrs, name)
     if own is not None and not name.startswith("$"):
         return calls.call_value(run, own, args, node)
+    if name.startswith("register_step") and receiver.kind == "optimizer":
+        training.forget_gradients(run, node)
+    if name == "module" and receiver.kind in ("layer", "container", "model"):
+        return calls.call_value(run, receiver, args, node)
     by_kind = _BY_KIND.get(receiver.kind, {}).get(name)
     if by_kind is not None:
         return by_kind(run, receiver, args, node)

@@ -47,6 +47,13 @@ def set_mode(run: Machine, model: Value, flag: Value, node: Any) -> None:
             run.write(states.cells(module), states.MODE, new)
 
 
+def forget(run: Machine, model: Value) -> None:
+    """Nobody knows the mode of a model any more."""
+    for module in kinds.descendants(model):
+        if type(module) in (Instance, Lib, Term):
+            run.write(states.cells(module), states.MODE, State(states.UNKNOWN))
+
+
 def is_training(run: Machine, module: Value) -> Value:
     """`self.training`, as it is now."""
     if type(module) is Instance:
@@ -68,6 +75,8 @@ def noted_forward(run: Machine, model: Value, result: Value, args: Any, node: An
     """The output of a model as the code that called it sees it."""
     if run.in_forward:
         return result
+    if type(model) in (Instance, Lib) and run.read(model.attrs, "$hooked") is not None:
+        result = run.term("call", (result,), node)
     current = mode(run, model)
     event = run.happen("forward", node, model, mode=current, args=args.all, result=result)
 

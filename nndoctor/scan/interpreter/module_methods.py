@@ -75,6 +75,8 @@ def _module_parts(run: Machine, module: Value, name: str, args: Any, node: Any) 
             if name.startswith("named") or name == "items"
             else run.term("modules", (module,), node)
         )
+    if name.startswith("register_forward"):  # a hook may change what comes out
+        run.write(module.attrs, "$hooked", TRUE)
     if name == "register_buffer" and len(args.positional) > 1 and type(args.positional[0]) is Const:
         run.write(module.attrs, args.positional[0].value, args.positional[1])
     return run.term("call", (run.pure("attribute", module, name), *args.all), node)

@@ -119,11 +119,12 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         contexts.attribute_set(run, receiver, name, value, node)
 
 
-def delete_attribute(run: Machine, receiver: Value, name: str) -> None:
+def delete_attribute(run: Machine, receiver: Value, name: str, node: Any) -> None:
     """`del receiver.name`."""
     receiver = run.resolve(receiver)
     if type(receiver) is Instance or type(receiver) is Lib:
         run.write(receiver.attrs, name, None)
+    contexts.attribute_set(run, receiver, name, NONE, node)
 
 
 def define_class(run: Machine, node: cst.ClassDef) -> None:

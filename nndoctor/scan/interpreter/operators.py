@@ -136,7 +136,7 @@ def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) 
     return result
 
 
-_WRAPPING = frozenset({"+", "-", "*", "**", "<<"})
+_WRAPPING = frozenset({"+", "-", "*", "**"})  # shifts of bytes pack bits, and are meant
 LARGEST_BYTE = 255
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, following, imports, kinds, objects, statements, states
+from nndoctor.scan.interpreter import calls, following, imports, modes, objects, statements
 from nndoctor.scan.interpreter.expressions import EVALUATE
 from nndoctor.scan.interpreter.frames import Frame
 from nndoctor.scan.interpreter.machine import Machine
@@ -18,7 +18,7 @@ from nndoctor.scan.interpreter.statements import EXECUTE
 from nndoctor.scan.program import Program
 from nndoctor.scan.project import Project
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Scope, State, Term, Value
+from nndoctor.scan.values import Class, Const, Function, Instance, Scope, Term, Value
 
 RECURSION_LIMIT = 8_000  # about 40 Python frames for each call followed, and deep expressions besides
 DEBUG = "NNDOCTOR_DEBUG"
@@ -102,7 +102,7 @@ def _run_class(run: Machine, cls: Class) -> None:
         if receiver is None:
             receiver = _unknown_instance(run, cls)
         if cls.is_module:
-            _forget_mode(run, receiver)
+            modes.forget(run, receiver)  # nobody knows in which mode its methods will be called
         for method in sorted(methods, key=_forward_first):
             if id(method.node) not in run.called and method.name != "__init__":
                 _call_root(run, method, receiver)
@@ -118,13 +118,6 @@ def _unknown_instance(run: Machine, cls: Class) -> Instance:
     run.born(instance)
     objects.initialise(run, instance, calls.Arguments(), cls.node)
     return instance
-
-
-def _forget_mode(run: Machine, model: Value) -> None:
-    """Nobody knows in which mode a method will be called."""
-    for module in kinds.descendants(model):
-        if type(module) in (Instance, Lib):
-            run.write(module.attrs, states.MODE, State(states.UNKNOWN))
 
 
 def _unknown_arguments(function: Function) -> calls.Arguments:

@@ -215,6 +215,7 @@ def _enter(run: Machine, node: cst.With, index: int) -> Signal:
         following.run_context_manager(run, manager, body)
     if not signals:
         body(contexts.enter_context(run, manager, item))
+        contexts.leave_context(run, manager, item)
     return signals[0]
 
 
@@ -267,7 +268,7 @@ def _delete(run: Machine, node: cst.Del) -> Signal:
             subscripts.delete_item(run, part)
         elif type(part) is cst.Attribute:
             receiver = run.dispatch[type(part.value)](run, part.value)
-            objects.delete_attribute(run, receiver, part.attr.value)
+            objects.delete_attribute(run, receiver, part.attr.value, part)
     return None
 
 

@@ -124,6 +124,12 @@ def reset(run: Machine, optimizers: list[Value], node: Any, subject: Value) -> V
     return Const(None)
 
 
+def forget_gradients(run: Machine, node: Any) -> None:
+    """Gradients were changed by hand: whether they are clean, fresh or used is unknown."""
+    for optimizer in run.optimizers:
+        run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN, run.site(node)))
+
+
 def reset_model(run: Machine, model: Value, node: Any) -> Value:
     """`model.zero_grad()`."""
     return reset(run, [o for o in run.optimizers if graph.may_train(run, o, model)], node, model)
