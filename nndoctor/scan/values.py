@@ -128,7 +128,7 @@ class Function:
 
 
 _MODULE_ROOTS = ("torch.nn.", "lightning.", "torchvision.models.")
-_MODULE_NAMES = ("PreTrainedModel", "LightningModule", "BaseModule", "nn.Module")
+_MODULE_NAMES = ("PreTrainedModel", "ScriptModule", "LightningModule", "BaseModule", "nn.Module")
 
 
 class Class:

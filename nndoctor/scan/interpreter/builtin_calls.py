@@ -141,6 +141,11 @@ def _setattr(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _hasattr(run: Machine, args: Any, node: Any) -> Value:
+    if len(args.positional) == 2:
+        owner, name = map(run.resolve, args.positional)
+        named = type(owner) is Instance and type(name) is Const and isinstance(name.value, str)
+        if named and (name.value in owner.attrs or owner.cls.find(name.value) is not None):
+            return TRUE
     return run.pure("hasattr", *args.positional)
 
 
@@ -156,6 +161,13 @@ def _bool(run: Machine, args: Any, node: Any) -> Value:
     value = run.resolve(args.positional[0]) if args.positional else FALSE
     truth = run.truth(value)
     return _number(run, value) if truth is None else TRUE if truth else FALSE
+
+
+def _str(run: Machine, args: Any, node: Any) -> Value:
+    value = run.resolve(args.positional[0]) if args.positional else NONE
+    if type(value) is Term and value.op == "path":
+        return value.inputs[0]
+    return value if type(value) is Const and isinstance(value.value, str) else run.term("text", args.all, node)
 
 
 def _float(run: Machine, args: Any, node: Any) -> Value:
@@ -218,6 +230,7 @@ _BUILTINS: dict[str, Builtin] = {
     "setattr": _setattr,
     "hasattr": _hasattr,
     "float": _float,
+    "str": _str,
     "int": _int,
     "bool": _bool,
     "map": _map,

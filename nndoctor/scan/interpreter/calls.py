@@ -191,9 +191,10 @@ def call_instance(run: Machine, instance: Instance, args: Arguments, node: cst.C
     own = instance.cls.find("__call__")
     if type(own) is Function:
         return following.call_function(run, own.bind(instance), args, node)
-    forward = instance.cls.find("forward")
+    forward = run.read(instance.attrs, "forward") or instance.cls.find("forward")
     if type(forward) is Function and (instance.cls.is_module or "?" in instance.cls.roots):
-        return modes.forward(run, instance, forward.bind(instance), args, node)
+        bound = forward if "forward" in instance.attrs else forward.bind(instance)
+        return modes.forward(run, instance, bound, args, node)
     if instance.attrs.get("$items") is not None:
         return modes.noted_forward(run, instance, layers.call_sequential(run, instance, args, node), args, node)
     loss = next((name for root in instance.cls.roots if (name := root.rpartition(".")[2]) in torch_api.LOSSES), None)

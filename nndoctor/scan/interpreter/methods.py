@@ -9,6 +9,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import (
     calls,
     contexts,
+    dtypes,
     following,
     graph,
     kinds,
@@ -56,6 +57,8 @@ def _unknown_method(run: Machine, receiver: Term, name: str, args: Any, node: An
         contexts.escape(run, value)
     if kinds.is_model(receiver) and not name.startswith("_"):
         contexts.escape(run, receiver)
+    if receiver.op == dtypes.IMAGE and dtypes.is_byte_image(run, name, args):
+        return run.term(dtypes.IMAGE, (receiver, *args.all), node)
     return run.term("call", (run.pure("attribute", receiver, name), receiver, *args.all), node)
 
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter import tables
+from nndoctor.scan.interpreter import paths, tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, broadcast, dimension, matrix_product
 from nndoctor.scan.values import FALSE, ITEMS, LOSS, REST, TRUE, Choice, Const, Container, Term, Tuple, Value
@@ -51,6 +51,8 @@ def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Val
         return _concatenate(run, left, right)
     if symbol == "|" and type(left) is Container and type(right) is Container and left.kind == right.kind == "dict":
         return _united(run, left, right, node)
+    if symbol == "/" and type(left) is Term and left.op == "path":
+        return paths.joined(run, left, right)
     if type(left) in _SEQUENCES and symbol == "*":
         return _repeated(run, left, right)
     if symbol in ("*", "//") and (type(left) is Dim or type(right) is Dim):
@@ -141,9 +143,11 @@ LARGEST_BYTE = 255
 
 
 def _stays_in_range(symbol: str, left: Value, right: Value) -> bool:
-    """Whether the result fits a byte whatever the bytes are: `255 - x`, `x * 1`, `x + 0`."""
+    """Whether the result fits a byte whatever the bytes are: `255 - x`, `x * 1`, `x + 0`, `x * mask`."""
     if symbol == "-" and type(left) is Const:
         return left.value == LARGEST_BYTE
+    if "mask" in (_element_type(left), _element_type(right)):
+        return True
     neutral = {"+": 0, "-": 0, "*": 1, "**": 1, "<<": 0}[symbol]
     constants = [side.value for side in (left, right) if type(side) is Const]
     return neutral in constants or (symbol == "*" and 0 in constants)
@@ -167,9 +171,14 @@ def _dtype(symbol: str, left: Value, right: Value) -> str | None:
     return None
 
 
+_INTEGERS = frozenset({"number", "len", "counter"})
+
+
 def _element_type(value: Value) -> str | None:
     if type(value) is Const:
         return "float" if isinstance(value.value, float) else "python int"
+    if type(value) is Term and value.op in _INTEGERS:
+        return "python int"
     return value.dtype if type(value) is Term else None
 
 

@@ -49,6 +49,14 @@ def parent(run: Machine, path: Term) -> Value:
     return run.pure("path", run.constant(str(Path(text_of(path) or ".").parent)))
 
 
+def joined(run: Machine, path: Term, more: Value) -> Value:
+    """`path / more`."""
+    parts = [text_of(path), text_of(more)]
+    if None in parts:
+        return run.pure("/", path, more)
+    return run.pure("path", run.constant(str(Path(*(part or "" for part in parts)))))
+
+
 def method(run: Machine, path: Term, name: str) -> Value:
     """A method of a path: `resolve()` and `absolute()` keep what it means here."""
     return path if name in ("resolve", "absolute", "expanduser") else run.pure("attribute", path, name)

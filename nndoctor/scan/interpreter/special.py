@@ -9,6 +9,7 @@ from nndoctor.scan.interpreter import (
     builtin_calls,
     calls,
     copies,
+    dtypes,
     layer_shapes,
     layers,
     training,
@@ -66,7 +67,21 @@ def _device(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _image(run: Machine, args: Any, node: Any) -> Value:
-    return run.term("image", args.all, node)
+    return run.term(dtypes.IMAGE, args.all, node)
+
+
+def _image_of_array(run: Machine, args: Any, node: Any) -> Value:
+    """`Image.fromarray(x)`: an image of bytes, if the array holds bytes."""
+    array = run.resolve(args.positional[0]) if args.positional else None
+    bytes_ = type(array) is Term and array.dtype == dtypes.UINT8 and len(args.all) == 1
+    return run.term(dtypes.IMAGE if bytes_ else "call", args.all, node)
+
+
+def _video(run: Machine, args: Any, node: Any) -> Value:
+    """`read_video(...)`: frames, sound and what is said of them."""
+    frames = run.term("frames", args.all, node)
+    frames.dtype = dtypes.UINT8
+    return Tuple((frames, run.term("sound", args.all, node), run.term("call", args.all, node)))
 
 
 def _packed(run: Machine, args: Any, node: Any) -> Value:
@@ -111,7 +126,27 @@ def _backward_of(run: Machine, args: Any, node: Any) -> Value:
     return training.backward(run, args.get(0, "tensors") or Term("unknown"), args, node)
 
 
+def _foreach_zero(run: Machine, args: Any, node: Any) -> Value:
+    return training.reset(run, list(run.optimizers), node, args.all[0] if args.all else NONE)
+
+
+_IMAGE_OPERATIONS = (
+    "autocontrast",
+    "equalize",
+    "flip",
+    "mirror",
+    "pad",
+    "fit",
+    "contain",
+    "crop",
+    "expand",
+    "scale",
+    "exif_transpose",
+    "invert",
+)
+
 SPECIAL: dict[str, Special] = {
+    "torch._foreach_zero_": _foreach_zero,
     "torchvision.ops.sigmoid_focal_loss": _focal_loss,
     "torchvision.ops.focal_loss.sigmoid_focal_loss": _focal_loss,
     "torch.nn.functional.scaled_dot_product_attention": _attention,
@@ -146,6 +181,9 @@ SPECIAL: dict[str, Special] = {
     "collections.OrderedDict": _ordered_dict,
     "torch.device": _device,
     "PIL.Image.open": _image,
+    "PIL.Image.fromarray": _image_of_array,
+    **{f"PIL.ImageOps.{name}": _first_argument for name in _IMAGE_OPERATIONS},
+    "torchvision.io.read_video": _video,
     "torch.nn.utils.rnn.pack_padded_sequence": _packed,
     "torch.nn.utils.rnn.pack_sequence": _packed,
     "torch.nn.utils.rnn.pad_packed_sequence": _padded,

@@ -6,7 +6,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, containers, data, following, sequences, tables, tensors
+from nndoctor.scan.interpreter import calls, containers, data, following, methods, sequences, tables, tensors, training
 from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
@@ -47,13 +47,13 @@ def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
         return tensors.item(run, value, index, node)
     if kind is Container:
         return tables.get(run, value, index) if value.kind == "dict" else _of_sequence(run, value, index, node)
-    if kind is Tuple or (kind is Lib and run.read(value.attrs, ITEMS)):
+    if kind is Tuple or (kind is Lib and ITEMS in value.attrs):
         return _of_sequence(run, value, index, node)
     if kind is Shape and type(index) is Const and type(index.value) is int:
         return value.dim(index.value) or Term("size")
     if kind is Instance:
         own = value.cls.find("__getitem__")
-        if type(own) is Function or not run.read(value.attrs, ITEMS):
+        if type(own) is Function or ITEMS not in value.attrs:
             return data.item_of_instance(run, value, index, node)
         return _of_sequence(run, value, index, node)
     return tensors.item(run, value, index, node)
@@ -114,12 +114,14 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
     """`holder[index] = value`."""
     holder = run.resolve(run.dispatch[type(target.value)](run, target.value))
     part = target.slice[0].slice
+    if type(holder) is Term and methods.is_gradient(holder):
+        training.forget_gradients(run, target)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:
             sequences.replace_slice(run, holder, _bounds(run, part), value, target)
         return
     index = run.resolve(run.dispatch[type(part)](run, part))
-    if type(holder) is Container or _is_module_list(run, holder):
+    if type(holder) is Container or _is_module_list(holder):
         if type(run.read(holder.attrs, ITEMS)) is dict:
             tables.put(run, holder, index, value)
         else:
@@ -134,7 +136,7 @@ def delete_item(run: Machine, target: cst.Subscript) -> None:
     """`del holder[index]`."""
     holder = run.resolve(run.dispatch[type(target.value)](run, target.value))
     part = target.slice[0].slice
-    if type(holder) is not Container and not _is_module_list(run, holder):
+    if type(holder) is not Container and not _is_module_list(holder):
         return
     if type(part) is cst.Slice:
         sequences.replace_slice(run, holder, _bounds(run, part), Tuple(()), target)
@@ -146,8 +148,8 @@ def delete_item(run: Machine, target: cst.Subscript) -> None:
         sequences.take(run, holder, index, target)
 
 
-def _is_module_list(run: Machine, holder: Value) -> bool:
-    return (type(holder) is Lib or type(holder) is Instance) and run.read(holder.attrs, ITEMS) is not None
+def _is_module_list(holder: Value) -> bool:
+    return (type(holder) is Lib or type(holder) is Instance) and ITEMS in holder.attrs
 
 
 CHANGES = frozenset({"append", "extend", "insert", "pop", "update", "clear"})  # of module lists and module dicts
