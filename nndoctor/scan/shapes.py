@@ -205,6 +205,17 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
     return IN_ORDER
 
 
+def fits_with_a_one(source: Sequence[Dim], target: Sequence[Dim | None]) -> bool:
+    """Whether a target with a 1 in it keeps the order if that stands for one of the source's dimensions."""
+    if any(d.is_one for d in source) or not any(d is not None and d.is_one for d in target):
+        return False
+    for i in range(len(source)):
+        matched = resolve_view(Shape((*source[:i], *source[i + 1 :])), target)
+        if matched is not None and order(*matched) == IN_ORDER:
+            return True
+    return False
+
+
 def remembered(source: Sequence[Dim], target: Sequence[Dim]) -> tuple[Dim, ...]:
     """The target of a view that keeps the order; its merged dimensions remember what of the source is in them."""
     left = [f for d in source for f in d.factors or (d,) if not f.is_one]

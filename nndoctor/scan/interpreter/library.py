@@ -79,7 +79,7 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
         return None
     if operation == "dropout":
         return _functional_dropout(run, args, node)
-    if operation in ("+", "-", "*", "/", "@", "**") and len(args.positional) >= 2:
+    if operation in ("+", "-", "*", "/", "@", "**") and len(args.positional) >= 2 and "dtype" not in args.keywords:
         return arithmetic(run, operation, args.positional[0], args.positional[1], node)
     return tensors.operate(run, operation, args, node)
 
@@ -110,7 +110,7 @@ def _call_other(run: Machine, api: Api, name: str, args: Any, node: Any) -> Valu
     if not name.startswith(torch_api.HARMLESS):
         return calls.unknown_call(run, api, args, node)
     result = run.term("call", (api, *args.all), node)
-    result.dtype = dtypes.of_call(name)
+    result.dtype = dtypes.of_call(run, name, args)
     return result
 
 

@@ -98,15 +98,24 @@ def _run_class(run: Machine, cls: Class) -> None:
         return
     known = list(run.optimizers)
     with _frame(run, cls.source, Scope({}, None)):
-        receiver = next((i for i in reversed(run.program.instances) if i.cls is cls), None)
-        if receiver is None:
-            receiver = _unknown_instance(run, cls)
-        if cls.is_module:
-            modes.forget(run, receiver)  # nobody knows in which mode its methods will be called
-        for method in sorted(methods, key=_forward_first):
-            if id(method.node) not in run.called and method.name != "__init__":
-                _call_root(run, method, receiver)
+        for receiver in _receivers(run, cls):
+            if cls.is_module:
+                modes.forget(run, receiver)  # nobody knows in which mode its methods will be called
+            called = set(run.called)
+            for method in sorted(methods, key=_forward_first):
+                if id(method.node) not in called and method.name != "__init__":
+                    _call_root(run, method, receiver)
     run.optimizers = known
+
+
+MAX_DATASETS = 3  # for training, validation and test
+
+
+def _receivers(run: Machine, cls: Class) -> list[Instance]:
+    """The last object of the class; of datasets several, since options such as augmentation tell them apart."""
+    made = [instance for instance in run.program.instances if instance.cls is cls]
+    wanted = MAX_DATASETS if any(root.startswith("torch.utils.data") for root in cls.roots) else 1
+    return made[: -wanted - 1 : -1] or [_unknown_instance(run, cls)]
 
 
 def _forward_first(method: Function) -> bool:

@@ -17,6 +17,7 @@ from nndoctor.scan.shapes import (
     Shape,
     atom,
     broadcast,
+    fits_with_a_one,
     matrix_product,
     number,
     order,
@@ -104,7 +105,7 @@ def viewed(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) 
     if source is None or matched is None:
         return Shape(tuple(size or some_size() for size in target))
     kept = order(*matched)
-    if kept == MIXED:
+    if kept == MIXED and not fits_with_a_one(matched[0], target):
         run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=source.dims is not None)
     return Shape(remembered(*matched) if kept == IN_ORDER else matched[1])
 

@@ -6,7 +6,18 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, containers, data, following, methods, sequences, tables, tensors, training
+from nndoctor.scan.interpreter import (
+    calls,
+    containers,
+    data,
+    dtypes,
+    following,
+    methods,
+    sequences,
+    tables,
+    tensors,
+    training,
+)
 from nndoctor.scan.interpreter.heap import ABSENT
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
@@ -116,6 +127,8 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
     part = target.slice[0].slice
     if type(holder) is Term and methods.is_gradient(holder):
         training.forget_gradients(run, target)
+    if type(holder) is Term:
+        dtypes.store(holder, value)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:
             sequences.replace_slice(run, holder, _bounds(run, part), value, target)
