@@ -132,6 +132,11 @@ CLASSES: dict[str, Case] = {
         "a = A()\na.x = 1\nshow(a.x)",
         [{1}],
     ),
+    "a registry of classes": (
+        "known = {}\ndef register(cls):\n    known[cls.__name__] = cls\n    return cls\n"
+        '@register\nclass A: x = 1\nshow(known["A"].x); show(A.x)',
+        [{1}, {1}],
+    ),
     "a deleted attribute": ("class A: pass\na = A()\na.x = 1\ndel a.x\nshow(a.x)", [{"attribute"}]),
     "what a dataclass does after its fields are set": (
         "from dataclasses import dataclass\n@dataclass\nclass A:\n    a: int\n    b: int = 2\n"

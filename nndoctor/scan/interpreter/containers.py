@@ -113,11 +113,11 @@ def element(run: Machine, value: Value, node: Any) -> Value:
     if kind is Container:
         return run.pure("key", value) if value.kind == "dict" else held(run, value, node)
     if kind is Lib:
-        return held(run, value, node) if run.read(value.attrs, ITEMS) else data.batch(run, value)
+        return held(run, value, node) if ITEMS in value.attrs else data.batch(run, value)
     if kind is Choice:
         return run.each(value, lambda leaf: element(run, leaf, node))
     if kind is Instance:
-        return held(run, value, node) if run.read(value.attrs, ITEMS) else data.iterate_instance(run, value, node)
+        return held(run, value, node) if ITEMS in value.attrs else data.iterate_instance(run, value, node)
     return Term("size") if kind is Shape else run.pure("element", value)
 
 

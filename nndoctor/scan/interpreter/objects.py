@@ -59,6 +59,8 @@ def get_attribute(run: Machine, receiver: Value, name: str, node: Any) -> Value:
         return run.each(receiver, lambda leaf: get_attribute(run, leaf, name, node))
     if kind is Function and name in receiver.attrs:
         return receiver.attrs[name]
+    if kind is Function and name == "__name__":
+        return run.constant(receiver.name)
     return Method(receiver, name)
 
 
@@ -94,7 +96,8 @@ def _bound(run: Machine, member: Value, instance: Instance, node: Any) -> Value:
 def _of_class(run: Machine, cls: Class, name: str) -> Value:
     found = cls.find(name)
     if found is None:
-        return NONE if name == "__doc__" else run.pure("attribute", cls, name)
+        known = {"__name__": cls.name, "__doc__": None}
+        return run.constant(known[name]) if name in known else run.pure("attribute", cls, name)
     if type(found) is Function and any(type(d) is Api and d.name == "builtins.classmethod" for d in found.decorators):
         return found.bind(cls)
     return found
@@ -145,7 +148,18 @@ def define_class(run: Machine, node: cst.ClassDef) -> None:
         del path
         run.release()
     run.program.classes.append(cls)
-    run.assign(node.name.value, cls)
+    run.assign(node.name.value, _decorated_class(run, cls, node))
+
+
+def _decorated_class(run: Machine, cls: Class, node: cst.ClassDef) -> Value:
+    """What the name of a decorated class is bound to; a decorator may also enter it into a registry."""
+    result: Value = cls
+    for expression in [d.decorator for d in reversed(node.decorators)]:
+        decorator = run.resolve(run.dispatch[type(expression)](run, expression))
+        if type(decorator) is Function:
+            wrapped = calls.call_value(run, decorator, calls.Arguments((result,)), node)
+            result = wrapped if type(wrapped) is Class else result
+    return result
 
 
 def decorated(run: Machine, function: Function, node: cst.FunctionDef) -> Value:
