@@ -53,9 +53,12 @@ class Event:
         self.order = order  # its place among all events
 
     def options(self, value: Value) -> list[Value]:
-        """Every value that `value` could be when this happened; None only if it could be nothing else."""
-        found = list(leaves(value, self.assumed))
-        return [leaf for leaf in found if not (type(leaf) is Const and leaf.value is None)] or found
+        """Every value that `value` could be when this happened."""
+        return list(leaves(value, self.assumed))
+
+    def tensors(self, value: Value) -> list[Value]:
+        """What `value` could be when it was used as a tensor, which None cannot."""
+        return [leaf for leaf in self.options(value) if not (type(leaf) is Const and leaf.value is None)]
 
 
 class Program:
@@ -66,7 +69,7 @@ class Program:
         self.sources: list[SourceFile] = []  # in the order in which they were run
         self.functions: list[Function] = []
         self.classes: list[Class] = []
-        self.instances: list[Instance] = []
+        self.instances: dict[Class, list[Instance]] = {}  # the objects of each class
         self.containers: list[Lib] = []
         self.engines: set[str] = set()  # libraries that own the step
         self.errors: list[tuple[SourceFile, str]] = []

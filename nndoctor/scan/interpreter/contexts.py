@@ -102,7 +102,7 @@ def enter_function(run: Machine, function: Function) -> None:
 
 def made(run: Machine, instance: Instance, node: Any) -> None:
     """An object of a project class came to be."""
-    run.program.instances.append(instance)
+    run.program.instances.setdefault(instance.cls, []).append(instance)
 
 
 def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:

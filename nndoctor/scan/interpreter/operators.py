@@ -142,11 +142,20 @@ _WRAPPING = frozenset({"+", "-", "*", "**"})  # shifts of bytes pack bits, and a
 LARGEST_BYTE = 255
 
 
+def _is_zero_filled(value: Value) -> bool:
+    """Whether a tensor is a part of one that was just filled with zeros."""
+    while type(value) is Term and value.op == "index":
+        value = value.inputs[0]
+    return type(value) is Term and value.op in ("zeros", "zeros_like", "new_zeros")
+
+
 def _stays_in_range(symbol: str, left: Value, right: Value) -> bool:
     """Whether the result fits a byte whatever the bytes are: `255 - x`, `x * 1`, `x + 0`, `x * mask`."""
     if symbol == "-" and type(left) is Const:
         return left.value == LARGEST_BYTE
     if "mask" in (_element_type(left), _element_type(right)):
+        return True
+    if symbol == "+" and (_is_zero_filled(left) or _is_zero_filled(right)):
         return True
     neutral = {"+": 0, "-": 0, "*": 1, "**": 1, "<<": 0}[symbol]
     constants = [side.value for side in (left, right) if type(side) is Const]

@@ -113,7 +113,7 @@ MAX_DATASETS = 3  # for training, validation and test
 
 def _receivers(run: Machine, cls: Class) -> list[Instance]:
     """The last object of the class; of datasets several, since options such as augmentation tell them apart."""
-    made = [instance for instance in run.program.instances if instance.cls is cls]
+    made = run.program.instances.get(cls, [])
     wanted = MAX_DATASETS if any(root.startswith("torch.utils.data") for root in cls.roots) else 1
     return made[: -wanted - 1 : -1] or [_unknown_instance(run, cls)]
 

@@ -50,7 +50,7 @@ def dropout_beside_batchnorm(program: Program) -> Iterator[Draft]:
 
 
 def _pair(event: Event, code: str, second: str, source: Value, first: str) -> Iterator[Draft]:
-    options = event.options(source)
+    options = event.tensors(source)
     found = [_fed_by(option, first, _BETWEEN[code]) for option in options]
     hits = [term for term in found if term is not None]
     if not hits or len(hits) < len(options):

@@ -31,7 +31,7 @@ from nndoctor.scan.values import (
 
 def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
     """The loss's input if it shows one of these activations on every path, or on the paths of one of several models."""
-    options = event.options(event.subject)
+    options = event.tensors(event.subject)
     hits = [o for o in options if type(o) is Term and o.act in acts]
     if not hits:
         return None
@@ -91,7 +91,7 @@ def _is_objective(program: Program, event: Event) -> bool:
         return True
     result = event.details["result"]
     return any(
-        term is result for e in program.of("backward") for leaf in e.options(e.subject) for term in _same_loss(leaf)
+        term is result for e in program.of("backward") for leaf in e.tensors(e.subject) for term in _same_loss(leaf)
     )
 
 
@@ -149,7 +149,7 @@ def _fed(event: Event, code: str, term: Term, confidence: Confidence, consequenc
 @rule("ND113")
 def loss_clipped(program: Program) -> Iterator[Draft]:
     for event in program.of("backward", "training step"):
-        for leaf in event.options(event.subject):
+        for leaf in event.tensors(event.subject):
             for term in _same_loss(leaf):
                 if _bounds_above(term) and _is_loss(term.inputs[0]):
                     yield _clipped(event, term)

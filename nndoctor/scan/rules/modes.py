@@ -139,7 +139,7 @@ def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
     if (type(event.grad) is Const and not event.grad.value) or not _in_forward_loop(program, event):
         return None
     found: Term | None = None
-    for leaf in event.options(value):
+    for leaf in event.tensors(value):
         if type(leaf) is not Term or leaf.act != LOSS:
             return None
         if not any(t.op == "forward" or id(t) in program.backpropagated for t in graph.ancestors(leaf)):
