@@ -206,8 +206,11 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
 
 
 def fits_with_a_one(source: Sequence[Dim], target: Sequence[Dim | None]) -> bool:
-    """Whether a target with a 1 in it keeps the order if that stands for one of the source's dimensions."""
-    if any(d.is_one for d in source) or not any(d is not None and d.is_one for d in target):
+    """Whether a target with a 1 in it keeps the order if that stands for one of the source's dimensions.
+
+    A 1 at the end is added for a matrix product, and stands for none.
+    """
+    if any(d.is_one for d in source) or not any(d is not None and d.is_one for d in target[:-1]):
         return False
     for i in range(len(source)):
         matched = resolve_view(Shape((*source[:i], *source[i + 1 :])), target)
