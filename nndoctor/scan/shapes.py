@@ -205,18 +205,13 @@ def order(source: Sequence[Dim], target: Sequence[Dim]) -> str | None:
     return IN_ORDER
 
 
-def fits_with_a_one(source: Sequence[Dim], target: Sequence[Dim | None]) -> bool:
-    """Whether a target with a 1 in it keeps the order if that stands for one of the source's dimensions.
-
-    A 1 at the end is added for a matrix product, and stands for none.
-    """
-    if any(d.is_one for d in source) or not any(d is not None and d.is_one for d in target[:-1]):
+def fits_without_first(source: Sequence[Dim], target: Sequence[Dim | None]) -> bool:
+    """Whether a target that begins with 1 keeps the order if the source's first dimension is 1 too."""
+    first = target[0] if target else None
+    if first is None or not first.is_one or not source or not source[0].atoms:
         return False
-    for i in range(len(source)):
-        matched = resolve_view(Shape((*source[:i], *source[i + 1 :])), target)
-        if matched is not None and order(*matched) == IN_ORDER:
-            return True
-    return False
+    matched = resolve_view(Shape(tuple(source[1:])), target[1:])
+    return matched is not None and order(*matched) == IN_ORDER
 
 
 def remembered(source: Sequence[Dim], target: Sequence[Dim]) -> tuple[Dim, ...]:

@@ -98,12 +98,12 @@ def _run_class(run: Machine, cls: Class) -> None:
         return
     known = list(run.optimizers)
     with _frame(run, cls.source, Scope({}, None)):
-        for receiver in _receivers(run, cls):
-            if cls.is_module:
-                modes.forget(run, receiver)  # nobody knows in which mode its methods will be called
-            called = set(run.called)
-            for method in sorted(methods, key=_forward_first):
-                if id(method.node) not in called and method.name != "__init__":
+        first, *others = _receivers(run, cls)
+        if cls.is_module:
+            modes.forget(run, first)  # nobody knows in which mode its methods will be called
+        for method in sorted(methods, key=_forward_first):
+            if id(method.node) not in run.called and method.name != "__init__":
+                for receiver in (first, *others):
                     _call_root(run, method, receiver)
     run.optimizers = known
 

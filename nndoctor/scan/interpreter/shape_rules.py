@@ -17,7 +17,7 @@ from nndoctor.scan.shapes import (
     Shape,
     atom,
     broadcast,
-    fits_with_a_one,
+    fits_without_first,
     matrix_product,
     number,
     order,
@@ -105,7 +105,7 @@ def viewed(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) 
     if source is None or matched is None:
         return Shape(tuple(size or some_size() for size in target))
     kept = order(*matched)
-    if kept == MIXED and not fits_with_a_one(matched[0], target):
+    if kept == MIXED and not fits_without_first(matched[0], target):
         run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=source.dims is not None)
     return Shape(remembered(*matched) if kept == IN_ORDER else matched[1])
 
