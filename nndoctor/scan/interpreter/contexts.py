@@ -83,6 +83,16 @@ def leave_context(run: Machine, manager: Value, item: cst.WithItem) -> None:
             following.call_function(run, leave.bind(manager), calls.Arguments((NONE, NONE, NONE)), item)
 
 
+def forget_since(run: Machine, told: int, node: cst.CSTNode) -> None:
+    """A generator's body runs item by item with the loop over it: what it did to gradients and modes is unknown."""
+    events = run.program.events[told:]
+    if any(event.kind in ("reset", "step", "backward") for event in events):
+        training.forget_gradients(run, node)
+    for event in events:
+        if event.kind == "mode":
+            modes.forget(run, event.subject)
+
+
 def decorated(function: Function, context: Term) -> Function:
     """A function that runs in a context: `torch.no_grad()(function)`."""
     wrapped = Function(function.node, function.source, function.scope, function.owner)

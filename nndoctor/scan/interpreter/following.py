@@ -153,9 +153,11 @@ def follow(
     run.assumed = dict(run.assumed)
     run.frames.append(frame)
     contexts.enter_function(run, function)
-    before = run.statements
+    before, told = run.statements, len(run.program.events)
     try:
         value = _run_body(run, function, frame)
+        if frame.yields:
+            contexts.forget_since(run, told, function.node)
     finally:
         run.frames.pop()
         _account(run, function, frame, run.statements - before)
