@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -104,19 +103,6 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def versions(batch: Batch) -> tuple[int, ...]:
     """Rises whenever a tensor of the batch is changed in place."""
     return tuple(tensor._version for tensor in tensors(batch))
-
-
-def batch_sizes(batch: Batch) -> list[int]:
-    """The numbers of examples that a batch may have, the likeliest first.
-
-    Every tensor counts the examples along its first dimension, or along its second behind the time steps.
-    """
-    votes: Counter[int] = Counter()
-    for tensor in tensors(batch):
-        votes.update(dict.fromkeys(tensor.shape[:2], 1))
-    best = max(votes.values(), default=0)
-    likely = [size for tensor in tensors(batch) for size in tensor.shape[:2] if votes[size] == best]
-    return list(dict.fromkeys(likely))
 
 
 Rows = slice | list[int]

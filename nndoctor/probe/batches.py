@@ -23,6 +23,7 @@ class Batches:
 
     kept: tuple[Batch, ...]
     exhausted: bool  # the loader ended within the buffer
+    size: int | None = None  # the number of examples in a batch, where the loader says it; a last batch may have fewer
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -60,7 +61,13 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
         _stop_workers(iterator)
     if not kept:
         raise SubjectError("the data gave no batch: the loader is empty or was already used up")
-    return Batches(tuple(kept), exhausted)
+    return Batches(tuple(kept), exhausted, _stated_size(loader))
+
+
+def _stated_size(loader: Iterable[Any]) -> int | None:
+    """The batch size of a DataLoader; 1 may also be that of a data set whose items are batches themselves."""
+    size = getattr(loader, "batch_size", None)
+    return size if type(size) is int and size > 1 else None
 
 
 def as_tensors(batch: Batch) -> Batch:

@@ -198,5 +198,6 @@ def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRe
 
 def _notes(found: Found, splitter: Splitter, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:
     loss = found.objective.origin if found.objective else "none found; give one with --loss or --step"
+    remark = f"; {found.remark}" if found.remark else ""
     precision = f", autocast to {str(amp).removeprefix('torch.')}" if amp else ""
-    return (f"loss: {loss}", f"batch: {splitter.describe()}", f"device: {device}{precision}")
+    return (f"loss: {loss}{remark}", f"batch: {splitter.describe()}", f"device: {device}{precision}")

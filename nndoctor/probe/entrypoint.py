@@ -80,7 +80,8 @@ def _attribute(module: ModuleType, dotted: str, text: str) -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            names = [name for name in dir(value) if not name.startswith("_")]
+            public = [name for name in dir(value) if not name.startswith("_")]
+            names = [name for name in public if not isinstance(getattr(value, name, None), ModuleType)]
             owner = f"module `{module.__name__}`" if value is module else f"`{type(value).__name__}`"
             raise EntrypointError(f"{owner} has no `{part}` (asked for by {text}){_suggest(part, names)}") from None
     return value

@@ -1,9 +1,8 @@
-"""Examples: which dimension of a batch counts them, and how one is changed without changing anything else."""
+"""Examples: a few of a batch as the model sees them, and how one is changed without changing anything else."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,6 @@ from nndoctor.probe.subject import Split, Subject
 # Few, so that the probe is cheap; odd and prime where the batch allows, so that the number of examples is seldom the
 # size of another dimension too and a view that confuses the two is recognised.
 PREFERRED_COUNTS = (7, 5, 11, 3, 8, 6, 4, 2)
-PADDING = 0
-
-
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a model is called with: positional and named arguments."""
 
@@ -61,62 +57,6 @@ class Examples:
             return leaf.clone()  # so that the model may change it in place
 
         return map_tensors(prepare, (self.args, self.kwargs)), found
-
-
-def likely_sizes(batch: Batch) -> list[int]:
-    """The number of examples of a batch, and behind it any other number that all of its tensors would fit as well.
-
-    Every tensor counts the examples along its first dimension, or along its second behind the time steps.
-    """
-    voters = _voters([tensor for tensor in tensors(batch) if tensor.ndim])
-    votes: Counter[int] = Counter()
-    for tensor in voters:
-        votes.update({tensor.shape[0]: 2})
-        votes.update(tensor.shape[1:2])
-    fitting = [size for size in votes if size > 1 and all(size in tensor.shape[:2] for tensor in voters)]
-    beside_time = _size_beside_time(voters)
-    if beside_time is not None and beside_time in fitting:
-        return [beside_time]
-    if not votes:
-        return []
-    leading = Counter(tensor.shape[0] for tensor in voters if tensor.ndim > 1)
-    likeliest = max(votes, key=lambda size: (votes[size], leading[size]))
-    return [likeliest, *(size for size in fitting if size != likeliest)]
-
-
-def _voters(every: list[Tensor]) -> list[Tensor]:
-    """The tensors without those that examples share, as a mask (time, time) or positions (1, time)."""
-    own = [tensor for tensor in every if tensor.shape[0] > 1 and tensor.shape[:1] != tensor.shape[1:2]]
-    return own if 2 * len(own) >= len(every) else every
-
-
-def _size_beside_time(every: list[Tensor]) -> int | None:
-    """The size of the other of the first two dimensions, where one of them is seen to be time."""
-    sequences = [tensor for tensor in every if tensor.ndim > 1 and tensor.layout is torch.strided]
-    evidence = [(one, _shifted_along(one, other)) for one, other in itertools.permutations(sequences, 2)]
-    evidence += [(tensor, _padded_along(tensor)) for tensor in sequences]
-    return next((tensor.shape[1 - time] for tensor, time in evidence if time is not None), None)
-
-
-def _shifted_along(one: Tensor, other: Tensor) -> int | None:
-    """The dimension along which `other` is `one` a step later, as the targets of a language model are."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return None
-    steps = [one.shape[dim] - 1 for dim in (0, 1)]
-    shifted = [
-        steps[dim] > 0 and torch.equal(one.narrow(dim, 1, steps[dim]), other.narrow(dim, 0, steps[dim]))
-        for dim in (0, 1)
-    ]
-    return shifted.index(True) if sum(shifted) == 1 else None
-
-
-def _padded_along(tensor: Tensor) -> int | None:
-    """The dimension along which token ids end in padding in some rows."""
-    if tensor.ndim != 2 or tensor.is_floating_point() or not (tensor == PADDING).any():
-        return None
-    kept = (tensor != PADDING).long()
-    ends = [bool((kept.diff(dim=dim) <= 0).all()) for dim in (0, 1)]
-    return ends.index(True) if sum(ends) == 1 else None
 
 
 def few_examples(subject: Subject, batch: Batch, size: int) -> Iterator[Examples]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nndoctor.probe.batch import Batch, batch_sizes, clone, take, tensors, versions
+from nndoctor.probe.batch import Batch, clone, take, tensors, versions
+from nndoctor.probe.counting import likely_sizes
 from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.subject import Subject
 
@@ -44,14 +45,14 @@ class Curve:
         return next((step for step, loss in enumerate(self.losses) if not math.isfinite(loss)), None)
 
 
-def few_examples(subject: Subject, count: int) -> Iterator[tuple[Batch, int]]:
+def small_batches(subject: Subject, count: int) -> Iterator[tuple[Batch, int]]:
     """At most `count` examples of the first batch, with as many different labels as they can have; and their number.
 
     Several readings where it is not clear which dimension counts the examples; the whole batch comes last, for a
     model that only takes whole batches.
     """
     batch = subject.batches.first(1)[0]
-    sizes = batch_sizes(batch) or [1]
+    sizes = likely_sizes(batch, subject.batches.size) or [1]
     for size in sizes:
         if size <= count:
             break

@@ -211,7 +211,8 @@ def _off_gradient(
 
     Of a random projection of the outputs, because their sum is constant behind a softmax.
     """
-    projected = (output * torch.randn_like(output)).movedim(layout.dim, 0).flatten(1).sum(dim=1)
+    values = (output * torch.randn_like(output)).movedim(layout.dim, 0)
+    projected = values.reshape(len(values), -1).sum(dim=1)
     of_example = layout.example(torch.arange(len(projected), device=projected.device), count)
     inputs = [leaf for leaf, _ in leaves]
     worst = 0.0

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.probe.batch import Batch
+from nndoctor.probe.counting import likely_sizes
 from nndoctor.probe.errors import NotApplicableError
-from nndoctor.probe.examples import Call, Examples, few_examples, likely_sizes, why_no_examples
+from nndoctor.probe.examples import Call, Examples, few_examples, why_no_examples
 from nndoctor.probe.influence import Effect, Influence, effects, gradient_influence, influence, run
 from nndoctor.probe.ownership import State, Step, culprit, trace
 from nndoctor.probe.recording import Recording, record
@@ -67,7 +68,7 @@ class Reading:
 
 def choose_examples(subject: Subject, batch: Batch) -> tuple[Examples, list[Examples]]:
     """A few examples of the batch, and other readings of it that are as likely as the first."""
-    sizes = likely_sizes(batch)
+    sizes = likely_sizes(batch, subject.batches.size)
     if not sizes or sizes[0] < 2:
         raise NotApplicableError("the batch holds fewer than two examples")
     if reason := why_no_examples(subject.split(batch), sizes[0]):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from nndoctor.findings import Confidence
-from nndoctor.probe.batch import tensors
+from nndoctor.probe.batch import clone, tensors
 from nndoctor.probe.criteria import WITH_LOGITS, Criterion, known_criteria, squeezed
 from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.errors import SubjectError
+from nndoctor.probe.fitting import calm
 from nndoctor.probe.floors import lowest_loss
 from nndoctor.probe.memorising import Start
+from nndoctor.probe.operations import line_before_loss
 from nndoctor.probe.ranges import SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS
 from nndoctor.probe.subject import Split, Subject, TaskKind
@@ -106,12 +109,16 @@ def _normalised(subject: Subject, start: Start) -> Diagnosis | None:
         if link is None:
             continue
         if not start.confined.name and math.isclose(float(known(link(output), start.split)), measured, rel_tol=1e-5):
-            return _at_loss(
+            twice = _at_loss(
                 subject,
                 f"{name} twice",
                 f"the loss is the {known.name} of the outputs' {name}: the {name} is applied twice",
                 f"Give the loss the outputs as they are; it applies the {name} itself.",
             )
+            with subject.sandbox():
+                calm(subject.model)
+                place, line = line_before_loss(subject, clone(start.batch), name)
+            return replace(twice, location=place, source_line=line) if place else twice
         if name == SOFTMAX and math.isclose(_mean_negative(known, output, start.split), measured, rel_tol=1e-5):
             return _at_loss(
                 subject,

@@ -10,8 +10,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from nndoctor.probe.batch import Batch, batch_sizes, clone
-from nndoctor.probe.fitting import Curve, adam, calm, descend, few_examples, freeze_chance, repeated
+from nndoctor.probe.batch import Batch, clone
+from nndoctor.probe.counting import likely_sizes
+from nndoctor.probe.fitting import Curve, adam, calm, descend, freeze_chance, repeated, small_batches
 from nndoctor.probe.floors import Floors, are_repeated, find_floors, with_equal_inputs
 from nndoctor.probe.ranges import OutputRange
 from nndoctor.probe.references import Observed, References, measure_references, observe
@@ -147,13 +148,13 @@ def starting_point(subject: Subject, count: int) -> Start:
 def _repeats_inputs(subject: Subject) -> bool:
     """Whether the whole first batch, not only the few examples, holds the same inputs again and again."""
     batch = subject.batches.kept[0]
-    sizes = batch_sizes(batch)
+    sizes = likely_sizes(batch, subject.batches.size)
     return bool(sizes) and are_repeated(subject.split(batch), sizes[0])
 
 
 def _first_that_runs(subject: Subject, count: int) -> tuple[Batch, int, Observed]:
     """The few examples, or the whole batch for a model that takes no other."""
-    readings = list(few_examples(subject, count))
+    readings = list(small_batches(subject, count))
     with subject.sandbox() as rewind:
         for batch, examples in readings[:-1]:
             calm(subject.model)

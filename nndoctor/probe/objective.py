@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nndoctor.errors import UserError
 from nndoctor.probe.batch import Batch, children, leaves
 from nndoctor.probe.blame import describe_error, place_of_definition, place_of_error
 from nndoctor.probe.criteria import Criterion, known_criteria
@@ -38,6 +37,7 @@ class Found:
 
     objective: Objective | None
     task: Task
+    remark: str = ""  # on a loss that was found and could not be used
 
 
 def find_objective(
@@ -182,13 +182,14 @@ def _applied(name: str, loss: Any, arguments: Arguments, outputs: Any, split: Sp
 def _from_script(outputs: Any, split: Splitting, batch: Batch, scripted: ScriptedLoss) -> Found:
     """The loss that the scan found where it fits outputs and targets, else the one that they imply."""
     parts = split(batch)
+    reason = _missing_link(scripted, outputs)
     try:
         loss = scripted.make()
-        _expect_outputs_for(scripted.name, main_tensor(outputs))
         way, arguments = _way_that_works(loss, outputs, parts, _ways_in_scripts(loss, outputs, parts))
-    except Exception as error:  # the script does something to the outputs or the targets that the scan does not tell
-        reason = str(error) if isinstance(error, UserError) else describe_error(error)
-        return _with_origin(_inferred(outputs, split, batch), f"; not {scripted.origin}: {reason}")
+    except Exception:  # the script does something to the outputs or the targets that the scan does not tell
+        reason = reason or f"it does not fit outputs {_shapes(outputs)} and targets {_shapes(parts.targets)}"
+    if reason:
+        return replace(_inferred(outputs, split, batch), remark=f"not {scripted.origin}: {reason}")
     called = "" if way in PLAIN_WAYS else f", called with {way}"
     found = _applied(scripted.origin + called, loss, arguments, outputs, split, batch)
     assert found.objective is not None, "a loss that was applied is one"
@@ -196,18 +197,18 @@ def _from_script(outputs: Any, split: Splitting, batch: Batch, scripted: Scripte
     return replace(found, objective=place)
 
 
-def _with_origin(found: Found, addition: str) -> Found:
-    if found.objective is None:
-        return found
-    return replace(found, objective=replace(found.objective, origin=found.objective.origin + addition))
-
-
-def _expect_outputs_for(name: str, output: Tensor) -> None:
-    """Raise SubjectError where the script must have normalised the outputs before it gave them to the loss."""
-    if name in LOSSES_OF_LOGARITHMS and not any(are_logarithms(output, dim) for dim in {1 % output.ndim, -1}):
-        raise SubjectError("the model's outputs are no log-probabilities")
-    if name in LOSSES_OF_PROBABILITIES and not lies_in_unit_interval(output):
-        raise SubjectError("the model's outputs are no probabilities")
+def _missing_link(scripted: ScriptedLoss, outputs: Any) -> str | None:
+    """What the script probably applies to the outputs before it gives them to the loss."""
+    try:
+        output = main_tensor(outputs)
+    except NotApplicableError:
+        return None
+    normalised = any(are_logarithms(output, dim) for dim in {1 % output.ndim, -1})
+    if scripted.name in LOSSES_OF_LOGARITHMS and not normalised and scripted.takes_logarithms:
+        return "the model's outputs are no log-probabilities"
+    if scripted.name in LOSSES_OF_PROBABILITIES and not lies_in_unit_interval(output):
+        return "the model's outputs are no probabilities"
+    return None
 
 
 def _ways_in_scripts(loss: Any, outputs: Any, parts: Split) -> Iterator[tuple[str, Arguments]]:

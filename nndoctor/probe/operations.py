@@ -1,16 +1,18 @@
-"""Finds operations with their lines in the user's files: the first that gives a NaN, the last before the outputs."""
+"""Finds operations with their lines in the user's files: the first that gives NaN, the last before outputs or loss."""
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
 from nndoctor.findings import Location
@@ -21,6 +23,9 @@ from nndoctor.probe.subject import Subject
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 OPERATION = re.compile(r"Function '(?P<name>\w+?)Backward\d*' returned nan")
+
+Place = tuple[Location | None, str | None]
+"""Where an operation is written, and the text of that line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def _backward_fault(error: str, trace: str) -> BadOperation | None:
     return BadOperation(f"the gradient of {operation['name'].lower()} is NaN", place, line)
 
 
-def _user_line(trace: str) -> tuple[Location | None, str | None]:
+def _user_line(trace: str) -> Place:
     """The innermost frame of the user's own code in a formatted stack."""
     frames = [frame for frame in FRAME.finditer(trace) if is_user_file(frame["file"])]
     if not frames:
@@ -68,13 +73,37 @@ def _user_line(trace: str) -> tuple[Location | None, str | None]:
     return location_of(file, line), source_line(file, line)
 
 
-def line_of_outputs(subject: Subject, batch: Batch) -> tuple[Location | None, str | None]:
+def line_of_outputs(subject: Subject, batch: Batch) -> Place:
     """Where the last operation that gave the main output is written; the caller keeps the subject in a sandbox."""
+    _, outputs = _with_stacks(subject, batch)
+    return _place_of(last_node(subject.output_tensor(outputs)))
+
+
+def line_before_loss(subject: Subject, batch: Batch, name: str) -> Place:
+    """Where the operation of that name (autograd's) nearest to the loss is written; in a sandbox, as above."""
+    loss, _ = _with_stacks(subject, batch)
+    nodes = deque([loss.grad_fn])
+    seen: set[Node] = set()
+    while nodes:
+        node = nodes.popleft()
+        if node is None or node in seen:
+            continue
+        if node.name().lower().startswith(name):
+            return _place_of(node)
+        seen.add(node)
+        nodes.extend(following for following, _ in node.next_functions)
+    return None, None
+
+
+def _with_stacks(subject: Subject, batch: Batch) -> tuple[Tensor, Any]:
+    """Loss and outputs; each node of their graph knows the stack of its operation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with torch.autograd.detect_anomaly(check_nan=False):  # it notes the stack of each operation
-            _, outputs = subject.compute_loss(subject.model, batch)
-    node = last_node(subject.output_tensor(outputs))
+        with torch.autograd.detect_anomaly(check_nan=False):
+            return subject.compute_loss(subject.model, batch)
+
+
+def _place_of(node: Node | None) -> Place:
     metadata: Any = node.metadata if node else {}
     return _user_line("".join(metadata.get("traceback_", [])))
 

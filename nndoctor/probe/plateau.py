@@ -13,9 +13,9 @@ from nndoctor.probe.fitting import adam, calm
 from nndoctor.probe.floors import input_groups
 from nndoctor.probe.loss_faults import no_graph
 from nndoctor.probe.memorising import LEARNED, Attempt
-from nndoctor.probe.operations import first_bad_operation, line_of_outputs
-from nndoctor.probe.ranges import SOFTMAX
-from nndoctor.probe.references import CLASS_TASKS
+from nndoctor.probe.operations import Place, first_bad_operation, line_of_outputs
+from nndoctor.probe.ranges import RELU, SOFTMAX
+from nndoctor.probe.references import CLASS_TASKS, first_tensor
 from nndoctor.probe.subject import Subject
 
 # Figures that agree to this share are the same figure, reached in a finite number of steps.
@@ -34,7 +34,13 @@ def diagnose_floor(subject: Subject, attempt: Attempt) -> Diagnosis | None:
 
 def diagnose_fit(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     """What the fit itself shows: NaN, no gradient, outputs without inputs; the least certain last."""
-    return _broken(subject, attempt) or _no_gradient(subject, attempt) or _inputs_ignored(attempt) or _stuck(attempt)
+    return (
+        _broken(subject, attempt)
+        or _no_gradient(subject, attempt)
+        or _inputs_ignored(attempt)
+        or _dead_outputs(subject, attempt)
+        or _stuck(attempt)
+    )
 
 
 def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
@@ -44,9 +50,7 @@ def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
         return None
     name = start.confined.name
     twice = name == SOFTMAX  # only counted where the loss applies one too
-    with subject.sandbox():
-        calm(subject.model)
-        place, line = line_of_outputs(subject, clone(start.batch))
+    place, line = _place_of_outputs(subject, attempt)
     return Diagnosis(
         "softmax twice" if twice else f"{name} on the outputs",
         f"the outputs come from a {name}, and with them this loss cannot fall below {floor:.4g}"
@@ -56,6 +60,12 @@ def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
         place,
         line,
     )
+
+
+def _place_of_outputs(subject: Subject, attempt: Attempt) -> Place:
+    with subject.sandbox():
+        calm(subject.model)
+        return line_of_outputs(subject, clone(attempt.start.batch))
 
 
 def _explains(floor: float, attempt: Attempt) -> bool:
@@ -140,6 +150,27 @@ def _inputs_ignored(attempt: Attempt) -> Diagnosis | None:
         f"only the last bias learns, the outputs are the same for every example{_cut(attempt)}",
         "Find where the inputs are lost: weights that all start at zero or at one value, dead units, a `detach`.",
         Confidence.CERTAIN,
+    )
+
+
+def _dead_outputs(subject: Subject, attempt: Attempt) -> Diagnosis | None:
+    """A ReLU on the logits has closed for classes that the examples have, and no gradient opens it again."""
+    labels, output = first_tensor(attempt.start.split.targets), attempt.best.output
+    if attempt.start.confined.name != RELU or subject.task.kind not in CLASS_TASKS or output is None or labels is None:
+        return None
+    units = output.detach().movedim(subject.task.class_dim, 0).flatten(1)
+    dead = sorted(set((~units.any(dim=1)).nonzero().flatten().tolist()) & set(labels.flatten().tolist()))
+    if not dead:
+        return None
+    place, line = _place_of_outputs(subject, attempt)
+    named = ", ".join(str(unit) for unit in dead[:SHOWN]) + (", ..." if len(dead) > SHOWN else "")
+    return Diagnosis(
+        "dead outputs",
+        f"the outputs come from a ReLU, and those of class {named} are 0 for every example: no gradient gets through",
+        "Return the values from before the ReLU: logits must be free to be negative.",
+        Confidence.CERTAIN,
+        place,
+        line,
     )
 
 

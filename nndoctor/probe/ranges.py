@@ -20,6 +20,7 @@ class OutputRange:
 
 
 SOFTMAX = "softmax"
+RELU = "ReLU"
 FREE = OutputRange("", lambda free: free)
 
 
@@ -36,5 +37,5 @@ def output_range(output: Tensor, class_dim: int = -1) -> OutputRange:
     if operation.startswith("Tanh"):
         return OutputRange("tanh", torch.tanh)
     if operation.startswith(("Relu", "Softplus")) and bool((output >= 0).all()):
-        return OutputRange("ReLU" if operation.startswith("Relu") else "softplus", torch.nn.functional.softplus)
+        return OutputRange(RELU if operation.startswith("Relu") else "softplus", torch.nn.functional.softplus)
     return FREE

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nndoctor.probe.batch import Batch, tensors
 from nndoctor.probe.errors import NotApplicableError
+from nndoctor.probe.floors import BOTTOMLESS
 from nndoctor.probe.ranges import FREE, OutputRange, output_range
 from nndoctor.probe.subject import Split, Subject, Task, TaskKind
 
@@ -140,7 +141,8 @@ def fit_constant(
             optimizer.step(closure)  # type: ignore[no-untyped-call]
     except (NotApplicableError, RuntimeError):
         return None
-    return constant.detach() if bool(constant.isfinite().all()) else None
+    lowest = loss_of_constant(subject, observed, confined, units, constant.detach())
+    return constant.detach() if lowest is not None and float(lowest) > BOTTOMLESS else None
 
 
 def first_guess(task: Task, observed: Sequence[Observed], confined: OutputRange, units: int, zeros: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import re
 import resource
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from nndoctor.probe.environment import environment
 # A script takes a tenth of a second of CPU and the start of the process three; what takes ten times as long is none.
 LONGEST_SCAN_CPU_S = 3
 LONGEST_SCAN_S = 15.0  # on the clock, for a busy machine
+LOGARITHM = re.compile(r"\blog(_softmax|sigmoid)?\s*\(|LogSoftmax|LogSigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class ScriptedLoss:
     def source_line(self) -> str | None:
         """The text of the line where it is applied."""
         return linecache.getline(self.location.path, self.location.line).rstrip("\n") or None
+
+    @property
+    def takes_logarithms(self) -> bool:
+        """Whether the file that applies the loss applies some logarithm too."""
+        return bool(LOGARITHM.search("".join(linecache.getlines(self.location.path))))
 
     def make(self) -> Any:
         """The loss as torch has it: the module, or the function with its options."""

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from transformers import BatchEncoding
 
-from nndoctor.probe.batch import batch_sizes, clone, leaves, map_tensors, take, tensors, versions
+from nndoctor.probe.batch import clone, leaves, map_tensors, take, tensors, versions
 from nndoctor.probe.batches import Batches, fetch
 from nndoctor.probe.data import DEFAULT_BATCH_SIZE, open_data
 from nndoctor.probe.errors import EntrypointError, SubjectError
@@ -82,19 +82,6 @@ def test_examples_are_taken_along_the_dimension_that_counts_them() -> None:
     assert few["constant"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("batch", "sizes"),
-    [
-        ((torch.ones(8, 3), torch.ones(8)), [8]),
-        ((torch.ones(5, 8, 2), torch.ones(8)), [8]),
-        (torch.ones(4, 6), [4, 6]),
-        ("nothing", []),
-    ],
-)
-def test_the_number_of_examples_is_what_the_tensors_agree_on(batch: Any, sizes: list[int]) -> None:
-    assert batch_sizes(batch) == sizes
-
-
 # -------------------------------------------------------------------------------------------------- loaders
 
 
@@ -104,6 +91,13 @@ def test_an_infinite_loader_is_read_no_further_than_needed() -> None:
     assert [int(batch[0]) for batch in batches.kept] == [0, 1, 2]
     assert next(numbers) == 3
     assert not batches.exhausted
+
+
+@pytest.mark.parametrize(("stated", "size"), [(8, 8), (1, None), (None, None)])
+def test_the_loader_says_how_large_its_batches_are(stated: int | None, size: int | None) -> None:
+    items = TensorDataset(torch.zeros(16, 3))
+    assert fetch(DataLoader(items, batch_size=stated), 2, CPU, seconds=60).size == size
+    assert fetch([torch.zeros(8, 3)], 2, CPU, seconds=60).size is None
 
 
 def test_a_loader_that_cannot_be_restarted_serves_every_probe() -> None:

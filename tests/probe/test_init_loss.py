@@ -136,6 +136,13 @@ def test_a_loss_that_reads_more_than_the_output_has_no_references() -> None:
 # ------------------------------------------------------------------------------------------------- verdicts
 
 
+def test_a_loss_that_falls_without_end_has_no_best_constant() -> None:
+    targets = torch.tensor([0] * 100 + [1, 2] * 14)  # uneven enough to be remarked upon
+    made = subject(build_model=lambda: mlp(classes=3), loader=lambda: [(points(128), targets)], loss=nn.NLLLoss())
+    result, findings = measured("NDP02", made)
+    assert (findings, result.measurements["loss of the best constant output"]) == ([], None)
+
+
 def test_names_the_bias_and_its_value() -> None:
     model = nn.Sequential(nn.Linear(16, 4), nn.Tanh(), nn.Linear(4, 2))
     targets = torch.tensor([50.0, -20.0]) + points(32, 2)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nndoctor.catalog import Example, load_rule
 from nndoctor.findings import Confidence, Finding
-from nndoctor.probe.fitting import calm, few_examples
+from nndoctor.probe.fitting import calm, small_batches
 from nndoctor.probe.floors import lowest_loss
 from nndoctor.probe.ranges import OutputRange
 from nndoctor.probe.subject import Split
@@ -210,6 +210,53 @@ def test_names_the_cause_wherever_it_is(name: str) -> None:
     assert finding.measurements["cause"] == cause
 
 
+def test_a_softmax_in_front_of_the_models_own_loss_is_found_at_its_line(tmp_path: Path) -> None:
+    made = subject_of_source(
+        tmp_path,
+        """\
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(16, 10)
+
+    def forward(self, x, targets):
+        logits = self.body(x)
+        chances = logits.softmax(1)
+        return logits, F.cross_entropy(chances, targets)
+
+
+def build_model():
+    return Net()
+
+
+def loader():
+    return [(torch.randn(32, 16), torch.arange(32) % 10)]
+""",
+    )
+    (finding,) = found(made)
+    assert finding.measurements["cause"] == "softmax twice"
+    assert finding.source_line == "        chances = logits.softmax(1)"
+
+
+def test_classes_whose_logits_a_relu_holds_at_zero_are_named() -> None:
+    head = Head(torch.relu)
+    assert isinstance(head.body, nn.Sequential)
+    last = head.body[-1]
+    with torch.no_grad():
+        last.bias.fill_(3)
+        last.bias[3], last.bias[7] = -50, -50  # far below anything that the weights add
+    (finding,) = found(subject(build_model=lambda: head, loader=lambda: [(X, Y)]))
+    assert finding.measurements["cause"] == "dead outputs"
+    assert "those of class 3, 7 are 0 for every example" in finding.message
+    assert finding.source_line is not None
+    assert "self.activation" in finding.source_line
+
+
 def test_says_the_formula_of_two_softmaxes() -> None:
     (finding,) = found(zoo_subject("softmax_before_cross_entropy"))
     assert "cannot fall below 1.461 (log(e + 10 - 1) - 1)" in finding.message
@@ -307,7 +354,7 @@ def test_the_same_seed_gives_the_same_curve() -> None:
 def test_examples_have_as_many_labels_as_they_can() -> None:
     targets = torch.tensor([0] * 29 + [1, 2, 3])
     made = subject(build_model=mlp, loader=lambda: [(X, targets)])
-    batch, count = next(few_examples(made, 8))
+    batch, count = next(small_batches(made, 8))
     assert count == 8
     assert sorted(batch[1].tolist()) == [0, 0, 0, 0, 0, 1, 2, 3]
 

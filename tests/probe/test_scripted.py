@@ -138,7 +138,7 @@ DOES_NOT_FIT = {
     "the script makes other targets": (
         script("nn.MSELoss()", call="net(x), F.one_hot(y, 10).float()"),
         "cross-entropy, inferred",
-        "the loss failed",
+        "it does not fit outputs float32 (32, 10) and targets int64 (32,)",
     ),
 }
 
@@ -148,10 +148,23 @@ def test_a_loss_that_does_not_fit_is_inferred_instead(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     text, beginning, reason = DOES_NOT_FIT[name]
-    origin = made(monkeypatch, tmp_path, text).loss_origin
-    assert origin.startswith(beginning)
-    assert "Loss, found by the scan at made_" in origin.partition("; not ")[2]
-    assert origin.partition("; not ")[2].count(reason) == 1
+    note = made(monkeypatch, tmp_path, text).notes[0]
+    assert note.startswith(f"loss: {beginning}")
+    assert "Loss, found by the scan at made_" in note.partition("; not ")[2]
+    assert note.endswith(reason)
+
+
+@pytest.mark.parametrize("outputs", ["out", "F.softmax(out, dim=1)"])
+def test_a_script_without_any_logarithm_forgets_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outputs: str
+) -> None:
+    text = script("nn.NLLLoss()", outputs=outputs)
+    subject = made(monkeypatch, tmp_path, text)
+    assert subject.loss_origin.startswith("NLLLoss, found by the scan")
+    _, (finding,) = measured("NDP03", subject)
+    assert finding.measurements["cause"] == "no log-softmax"
+    assert finding.location is not None
+    assert finding.location.line == place_of_loss(text)
 
 
 def test_the_users_word_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
