@@ -10,7 +10,7 @@ from nndoctor.scan.interpreter.states import FRESH, SPENT, STALE, WIPED
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Instance, Lib, Site, State, Value
+from nndoctor.scan.values import Instance, Lib, Site, State, Term, Value
 
 
 def states(event: Event, value: Value) -> list[State]:
@@ -29,7 +29,12 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
         found = states(event, event.details["grads"])
         stale = [s for s in found if s.name == STALE]
         resets = [e for e in program.of("reset") if _resets(e, event.subject)]
-        if not event.loops or not stale or (len(stale) < len(found) and (resets or not _all_used(found))):
+        if (
+            not event.loops
+            or not stale
+            or _belongs_to_another(event)
+            or (len(stale) < len(found) and (resets or not _all_used(found)))
+        ):
             continue
         if any(reset.frames[0] is not event.frames[0] for reset in resets):
             continue  # another run of the program clears them: nobody knows when
@@ -40,6 +45,14 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
             yield _outside((before or outside)[-1], event, stale[0])
         elif len(stale) == len(found) or not resets:
             yield _never(program, event, stale[0])
+
+
+def _belongs_to_another(step: Event) -> bool:
+    """Whether the optimizer is a parameter of a function that has returned, whose caller may clear it."""
+    optimizer = step.subject
+    if type(optimizer) is not Term or optimizer.op != "parameter":
+        return False
+    return not any(frame.function is not None and frame.function.node is optimizer.node for frame in step.frames)
 
 
 def _all_used(found: list[State]) -> bool:
