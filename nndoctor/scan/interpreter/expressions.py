@@ -187,10 +187,16 @@ def _subscript(run: Machine, node: cst.Subscript) -> Value:
 
 
 def _parts_of_slice(run: Machine, node: cst.Slice) -> Value:
+    if node.lower is None and node.upper is None and node.step is None:
+        return run.pure("full slice")
     for part in (node.lower, node.upper, node.step):
         if part is not None:
             run.dispatch[type(part)](run, part)
     return run.term("slice", (), node)
+
+
+def _ellipsis(run: Machine, node: cst.Ellipsis) -> Value:
+    return run.pure("ellipsis")
 
 
 def _index(run: Machine, node: cst.Index) -> Value:
@@ -254,6 +260,7 @@ EVALUATE = _Dispatch(
         cst.Subscript: _subscript,
         cst.Slice: _parts_of_slice,
         cst.Index: _index,
+        cst.Ellipsis: _ellipsis,
         cst.NamedExpr: _named,
         cst.Await: _await,
         cst.Yield: _yield,

@@ -15,7 +15,6 @@ from nndoctor.scan.shapes import (
     MIXED,
     Dim,
     Shape,
-    atom,
     broadcast,
     fits_without_first,
     matrix_product,
@@ -63,22 +62,26 @@ def of_index(shape: Shape, parts: Sequence[Value]) -> Shape | None:
     dims = list(shape.dims)
     result: list[Dim] = []
     for i, part in enumerate(parts):
+        op = part.op if type(part) is Term else None
         if type(part) is Const and part.value is None:
             result.append(number(1))
-        elif type(part) is Term and part.op == "ellipsis":
-            rest = sum(1 for p in parts[i + 1 :] if not (type(p) is Const and p.value is None))
-            while len(dims) > rest:
-                result.append(dims.pop(0))
+        elif op == "ellipsis":
+            behind = sum(1 for p in parts[i + 1 :] if not (type(p) is Const and p.value is None))
+            taken = max(len(dims) - behind, 0)
+            result, dims = result + dims[:taken], dims[taken:]
         elif not dims:
             return None
-        elif type(part) is Const and type(part.value) is int:
-            dims.pop(0)
-        elif type(part) is Term and part.op in ("slice", "full_slice"):
-            result.append(dims.pop(0) if part.op == "full_slice" else atom(Term("size")))
-            dims = dims if part.op == "full_slice" else dims[1:]
+        elif op in _CUTS:
+            result.append(dims[0] if op == "full slice" else some_size())
+            dims = dims[1:]
+        elif op == "counter" or (type(part) is Const and type(part.value) is int):
+            dims = dims[1:]
         else:
             return None
     return Shape((*result, *dims))
+
+
+_CUTS = frozenset({"slice", "full slice"})
 
 
 def _indexed_partly(shape: Shape, parts: Sequence[Value]) -> Shape | None:

@@ -13,6 +13,7 @@ from nndoctor.scan.shapes import Shape
 from nndoctor.scan.values import LOG_SOFTMAX, LOSS, SOFTMAX, Choice, Const, Container, Term, Tuple, Value
 
 _KEEPS_LOSS = frozenset("+ - * / neg mean sum clamp abs where scaled nanmean exp log minimum maximum min max".split())
+_PAIRS = frozenset({"max", "min", "median", "topk", "sort"})
 _PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit"})
 
 
@@ -78,21 +79,26 @@ def attribute(run: Machine, tensor: Term, name: str, node: Any) -> Value:
         return shape_of(tensor)
     if name == "parent" and tensor.op == "path":
         return paths.parent(run, tensor)
-    if name in ("data", "T", "mT", "real"):
-        return _derived(run, "transposed" if name in ("T", "mT") else name, tensor, node)
+    if name in _DERIVED:
+        return _derived(run, name, tensor, node)
+    if name == "values" and tensor.op in _PAIRS and tensor.shape is not None:
+        return _values(run, tensor, node)
     if name == "dtype" and tensor.dtype is not None:
         return run.pure("dtype", tensor)
     return run.pure("attribute", tensor, name)
 
 
-def _derived(run: Machine, op: str, tensor: Term, node: Any) -> Term:
-    result = run.term(op, (tensor,), node)
-    result.act, result.dtype = tensor.act, tensor.dtype
-    if op == "transposed":
+_DERIVED = frozenset({"data", "T", "mT", "real"})
+
+
+def _derived(run: Machine, name: str, tensor: Term, node: Any) -> Term:
+    turned = name in ("T", "mT")
+    result = run.term("transposed" if turned else name, (tensor,), node)
+    result.act, result.dtype, result.shape = tensor.act, tensor.dtype, tensor.shape
+    if turned:
         dims = tensor.shape.dims if tensor.shape is not None else None
-        result.shape = Shape(dims[::-1]) if dims is not None and len(dims) == 2 else None
-    else:
-        result.shape = tensor.shape
+        kept = len(dims) - 2 if dims is not None and name == "mT" else 0
+        result.shape = Shape((*dims[:kept], *dims[kept:][::-1])) if dims is not None and len(dims) > 1 else None
     return result
 
 
@@ -102,8 +108,11 @@ def part(run: Machine, value: Value, index: int, node: Any) -> Value:
         return run.each(value, lambda leaf: part(run, leaf, index, node))
     if type(value) is Term and value.op in _PARTS:
         return _piece(run, value, node)
-    if type(value) is Term and value.op in ("max", "min", "topk", "sort") and index == 1:
-        return run.pure("argmax", value)
+    if type(value) is Term and value.op in _PAIRS:
+        if index == 1:
+            return run.pure("argmax", value)
+        if run.in_forward and value.shape is not None:  # elsewhere it may be numpy's, which gives no pair
+            return _values(run, value, node)
     return run.pure("part", value, Const(index))
 
 
@@ -116,10 +125,19 @@ def _piece(run: Machine, pieces: Term, node: Any) -> Term:
     return result
 
 
+def _values(run: Machine, pair: Term, node: Any) -> Term:
+    """The values of `x.max(dim)`, which gives their places too."""
+    result = run.term("index", (pair,), node)
+    result.dtype, result.shape = pair.dtype, pair.shape
+    return result
+
+
 def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
     """`value[index]` of a tensor or an unknown value."""
     if type(value) is Term and value.op in _PARTS:
         return _piece(run, value, node)
+    if type(value) is Term and value.op in _PAIRS and value.shape is not None and _is_place(index):
+        return part(run, value, index.value, node)
     if type(value) is Term and value.attrs is not None and type(index) is Const:
         found = value.attrs.get(("item", index.value))
         if found is not None:
@@ -129,13 +147,17 @@ def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
     return _indexed(run, value, index.items if type(index) is Tuple else (index,), node)
 
 
+def _is_place(index: Value) -> bool:
+    return type(index) is Const and type(index.value) is int
+
+
 def sliced(run: Machine, value: Value, bounds: cst.Slice, node: Any) -> Value:
     """`value[a:b]` of a tensor, a shape or an unknown value."""
     if type(value) is Shape:
         return run.term("slice", (), node)
     if type(value) is not Term:
         return run.term("slice", (value,), node)
-    if bounds.lower is None and bounds.upper is None and bounds.step is None:
+    if value.op in _PARTS or (bounds.lower is None and bounds.upper is None and bounds.step is None):
         return value
     return _indexed(run, value, (run.term("slice", (), node),), node)
 
