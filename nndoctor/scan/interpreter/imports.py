@@ -11,7 +11,10 @@ from nndoctor.scan.interpreter import statements
 from nndoctor.scan.interpreter.frames import RETURN, Frame
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import ITEMS, Const, Container, Module, Scope, Tuple, Value
+from nndoctor.scan.values import FALSE, ITEMS, Const, Container, Module, Scope, Tuple, Value
+
+# Lines of files that only imports lead to. A training project is smaller; in a large library the rest stays unknown.
+MAX_IMPORTED_LINES = 20_000
 
 
 def run_module(run: Machine, source: SourceFile, name: str) -> Module:
@@ -22,8 +25,7 @@ def run_module(run: Machine, source: SourceFile, name: str) -> Module:
     module = run.modules[source] = Module(source, name)
     module.attrs["__name__"] = Const(name)
     module.attrs["__file__"] = Const(str(source.path))
-    tree = source.module
-    if tree is None:
+    if not _within_budget(run, source) or (tree := source.module) is None:
         return module
     run.program.sources.append(source)
     outer = run.frames, run.assumed, run.loops, run.grad, run.amp, run.statements
@@ -33,6 +35,14 @@ def run_module(run: Machine, source: SourceFile, name: str) -> Module:
     run.meet(0, (RETURN,))
     run.frames, run.assumed, run.loops, run.grad, run.amp, run.statements = outer
     return module
+
+
+def _within_budget(run: Machine, source: SourceFile) -> bool:
+    """Whether a file is one of those to examine, or an import near enough to be worth its parse."""
+    if source in run.requested:
+        return True
+    run.imported_lines += source.text.count("\n")
+    return run.imported_lines <= MAX_IMPORTED_LINES
 
 
 def member(run: Machine, module: Module, name: str) -> Value:
@@ -83,6 +93,8 @@ def _from(run: Machine, base: str, level: int, name: str) -> Value:
         return run_module(run, submodule, f"{base}.{name}" if base else name)
     if source is not None or level:
         return run.pure("import", f"{base}.{name}")
+    if (base, name) == ("typing", "TYPE_CHECKING"):
+        return FALSE
     return run.api(torch_api.canonical(f"{base}.{name}"))
 
 

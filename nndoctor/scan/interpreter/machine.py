@@ -41,6 +41,8 @@ class Machine(Branching):
     def __init__(self, project: Project, program: Program) -> None:
         super().__init__(project, program)
         self.modules: dict[SourceFile, Module] = {}
+        self.requested: frozenset[SourceFile] = frozenset()  # files to examine, not only to follow
+        self.imported_lines = 0  # of other files, followed so far
         self.called: set[int] = set()  # ids of the nodes of functions that were called
         self.memo: dict[Any, list[Any]] = {}
         self.constants: dict[int, Value] = {}  # by the id of their node

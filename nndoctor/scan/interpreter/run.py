@@ -29,6 +29,7 @@ def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
     program = Program()
     run = Machine(project, program)
     run.dispatch, run.execute = EVALUATE, EXECUTE
+    run.requested = frozenset(sources)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
