@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndoctor.findings import Location
+from nndoctor.scan.values import Const, Term, Value
 
 if TYPE_CHECKING:
     from nndoctor.scan.program import Event, Program
@@ -25,7 +26,7 @@ class Objective:
 
 
 def objective_of(path: Path, root: Path) -> Objective | None:
-    """The only loss of torch that the script at `path` back-propagates; none if there are several, or none is known."""
+    """The only loss of torch that the script at `path` back-propagates; none if it adds others, or none is known."""
     from nndoctor.scan.interpreter.run import run_program
     from nndoctor.scan.project import Project
 
@@ -42,13 +43,24 @@ def objective_of(path: Path, root: Path) -> Objective | None:
 
 
 def _is_objective(program: Program, event: Event) -> bool:
-    return bool(event.details["whole"]) and id(event.details["result"]) in program.backpropagated
+    """Whether the loss itself, perhaps scaled, is back-propagated."""
+    result = event.details["result"]
+    passes = program.of("backward")
+    return bool(event.details["whole"]) and any(
+        _unscaled(leaf) is result for backward in passes for leaf in backward.options(backward.subject)
+    )
+
+
+_SCALING = frozenset({"scaled", "/", "clamp", "returned", "forward"})
+
+
+def _unscaled(value: Value) -> Value:
+    while type(value) is Term and value.op in _SCALING:
+        value = value.inputs[0]
+    return value
 
 
 def _options(event: Event) -> dict[str, Option]:
-    from nndoctor.scan.values import Const
-
-    loss = (event.details["result"].info or {}).get("loss")
-    given = loss.args if loss is not None else {}
+    given = event.details["result"].info["options"]
     constants = {name: value.value for name, value in given.items() if type(value) is Const}
     return {name: value for name, value in constants.items() if isinstance(value, str | int | float | bool)}

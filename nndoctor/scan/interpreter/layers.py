@@ -7,7 +7,7 @@ from typing import Any
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import calls, containers, layer_shapes, modes, sequences, shape_arguments, tensors
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import LOSS, Choice, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+from nndoctor.scan.values import LOSS, Choice, Const, Container, Lib, Method, Term, Tuple, Value
 
 OPERATION = "$operation"
 
@@ -209,9 +209,6 @@ def call_loss(run: Machine, name: str, args: Any, node: Any, loss: Lib | None = 
     options = loss.args if loss is not None else args.keywords
     reduction = run.resolve(options.get("reduction", Const("mean")))
     whole = type(reduction) is Const and reduction.value != "none"
-    result = run.term("loss", (given, target), node, LOSS, {"name": name, "loss": loss})
+    result = run.term("loss", (given, target), node, LOSS, {"name": name, "options": options})
     run.note("loss", node, given, name=name, expects=torch_api.LOSSES[name], target=target, result=result, whole=whole)
     return result
-
-
-__all__ = ["Function", "Instance", "attribute", "call", "call_loss", "fill", "make"]
