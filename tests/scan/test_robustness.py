@@ -203,7 +203,7 @@ LARGE = {
         + "for x in items:\n"
         + "".join(f"    o{i}.zero_grad()\n    m{i}(x).sum().backward()\n    o{i}.step()\n" for i in range(200))
     ),
-    "a sum of 240 losses": "loss = " + " + ".join(["F.mse_loss(x, y)"] * 240) + "\nloss.backward()\n",
+    "a sum of 160 losses": "loss = " + " + ".join(["F.mse_loss(x, y)"] * 160) + "\nloss.backward()\n",
     "a loss that grows in 3,000 steps": "loss = 0\n" + "loss = loss + F.mse_loss(x, y)\n" * 3_000 + "loss.backward()\n",
     "a value doubled 100 times": "x = (1, 2)\n" + "x = (x, x)\n" * 100 + "show(x)\nunknown(x)\n",
     "a list doubled 100 times": "x = [1]\n" + "x = x + x\n" * 100 + "show(x)\n",
