@@ -33,7 +33,7 @@ def _range(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _enumerate(run: Machine, args: Any, node: Any) -> Value:
-    return run.pure("enumerate", *args.positional[:1])
+    return run.pure("enumerate", _iterable(args))
 
 
 def _zip(run: Machine, args: Any, node: Any) -> Value:
@@ -91,11 +91,15 @@ def _property(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _reversed(run: Machine, args: Any, node: Any) -> Value:
-    return run.pure("reversed", *args.positional[:1])
+    return run.pure("reversed", _iterable(args))
 
 
 def _iter(run: Machine, args: Any, node: Any) -> Value:
-    return run.pure("iter", *args.positional[:1])
+    return run.pure("iter", _iterable(args))
+
+
+def _iterable(args: Any) -> Value:
+    return args.positional[0] if args.positional else Term("unknown")
 
 
 def _next(run: Machine, args: Any, node: Any) -> Value:

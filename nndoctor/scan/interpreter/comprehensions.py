@@ -17,7 +17,7 @@ def comprehension(run: Machine, node: Any) -> Value:
     """A list, set, dict or generator comprehension."""
     with run.inner_scope():
         results: list[Value] = []
-        known = _run_clause(run, node, node.for_in, results)
+        known = _run_clause(run, node, node.for_in, results, 1)
     if type(node) is cst.DictComp:
         return _dict(run, results, known)
     kind = "set" if type(node) is cst.SetComp else "list"
@@ -33,21 +33,22 @@ def _dict(run: Machine, pairs: list[Value], known: bool) -> Value:
     return run.born(Container("dict", {}, pairs[0].items[1] if pairs else None))
 
 
-def _run_clause(run: Machine, node: Any, clause: cst.CompFor, results: list[Value]) -> bool:
-    """Run one `for ... in ...`; says whether the results are all there will be."""
+def _run_clause(run: Machine, node: Any, clause: cst.CompFor, results: list[Value], times: int) -> bool:
+    """Run one `for ... in ...`, itself run so many times; says whether the results are all there will be."""
     iterable = run.dispatch[type(clause.iter)](run, clause.iter)
     items = known_items(run, iterable)
-    known = items is not None and len(items) <= MAX_ITEMS and not clause.ifs
+    known = items is not None and times * len(items) <= MAX_ITEMS and not clause.ifs
     outer = run.loops
     loop = Loop(clause, iterable, run.clock)
     loop.unrolled = known
     run.loops = (*outer, loop)
-    for value in items if known and items is not None else (element(run, iterable, node),):
+    values = items if known and items is not None else (element(run, iterable, node),)
+    for value in values:
         statements.bind(run, clause.target, value)
         for condition in clause.ifs:
             run.assume(run.dispatch[type(condition.test)](run, condition.test), True)
         if clause.inner_for_in is not None:
-            known = _run_clause(run, node, clause.inner_for_in, results) and known
+            known = _run_clause(run, node, clause.inner_for_in, results, times * len(values)) and known
         else:
             results.append(_result(run, node))
     run.loops = outer

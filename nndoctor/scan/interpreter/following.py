@@ -30,7 +30,6 @@ from nndoctor.scan.values import (
 
 MAX_ACTIVATIONS = 2  # of one function at the same time: enough to see what recursion passes on
 
-
 MEMO_VARIANTS = 3  # of a call with the same arguments: in train and in eval mode, and one more
 MEMO_READS = 400  # a call that read more cells than this is cheaper to repeat than to check
 
@@ -107,14 +106,18 @@ _CONTEXT_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccon
 def run_context_manager(run: Machine, manager: Term, body: Callable[[Value], None]) -> None:
     """Run a generator function of `contextlib.contextmanager`, with the body of the `with` where it yields."""
     assert manager.info is not None
-    caller = list(run.frames)
+    function, outer, caller = manager.info["function"], run.entered, list(run.frames)
+    if outer.count(function.node) >= MAX_ACTIVATIONS:
+        return
+    run.entered = (*outer, function.node)
 
     def on_yield(value: Value) -> None:
         inner, run.frames = run.frames, caller
         body(value)
         run.frames = inner
 
-    follow(run, manager.info["function"], manager.info["args"], on_yield)
+    follow(run, function, manager.info["args"], on_yield)
+    run.entered = outer
 
 
 def _is_exhausted(run: Machine, function: Function) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import calls, containers, layer_shapes, modes, sequences, shape_arguments, tensors
-from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Lib, Method, Term, Tuple, Value
 
 OPERATION = "$operation"
@@ -127,6 +127,10 @@ def _output_of_model(run: Machine, model: Lib, args: Any, node: Any) -> Value:
 
 def call_sequential(run: Machine, module: Any, args: Any, node: Any) -> Value:
     """Pass the first argument through the modules of a Sequential, one after the other."""
+    run.statements += 1
+    if module in run.applied or run.statements > MAX_STATEMENTS:
+        return Term("unknown")
+    run.applied.append(module)
     items = run.read(module.attrs, "$items") or ()
     run.in_forward += 1
     module.attrs["$applied"] = True
@@ -134,6 +138,7 @@ def call_sequential(run: Machine, module: Any, args: Any, node: Any) -> Value:
     rest = run.read(module.attrs, "$rest")
     for layer in (*(items.values() if type(items) is dict else items), *((rest, rest) if rest is not None else ())):
         value = _call_child(run, layer, value, node)
+    run.applied.pop()
     run.in_forward -= 1
     return value
 

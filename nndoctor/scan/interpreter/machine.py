@@ -52,6 +52,8 @@ class Machine(Branching):
         self.spent: dict[int, int] = {}  # id of a function's node -> statements run in it
         self.repeated: set[tuple[int, int, int]] = set()  # loops that ran twice inside an outer loop
         self.in_forward = 0  # depth of module forwards being followed
+        self.applied: list[object] = []  # the Sequentials whose modules are being applied
+        self.entered: tuple[object, ...] = ()  # nodes of the project's context managers around what runs
         self.optimizers: list[Value] = []
 
     @contextmanager

@@ -35,6 +35,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "GreaterThanEqual": operator.ge,
 }
 MAX_POWER = 64  # a larger exponent of constants is not computed
+MAX_JOINED = 1024  # items of a sequence put together from two; a longer one is summed up
 
 
 def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Value:
@@ -78,11 +79,11 @@ _SEQUENCES = (Tuple, Container)
 
 
 def _concatenate(run: Machine, left: Any, right: Any) -> Value:
-    if type(left) is Tuple and type(right) is Tuple:
-        return Tuple(left.items + right.items)
     (items, rest), (more, other) = _parts(run, left), _parts(run, right)
-    if type(items) is not tuple or type(more) is not tuple:
+    if type(items) is not tuple or type(more) is not tuple or len(items) + len(more) > MAX_JOINED:
         return run.term("joined", (), None)
+    if type(left) is Tuple and type(right) is Tuple:
+        return Tuple(items + more)
     return run.born(Container("list", items + more, rest or other))
 
 

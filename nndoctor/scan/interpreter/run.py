@@ -52,7 +52,7 @@ def _guarded(run: Machine, source: SourceFile, part: Callable[[], object]) -> No
             raise
         run.program.errors.append((source, f"{type(error).__name__}: {error}"))
     run.frames, run.assumed, run.loops, run.in_forward = [], {}, (), 0
-    run.marks, run.reads, run.consulted = 0, None, None
+    run.marks, run.reads, run.consulted, run.entered, run.applied = 0, None, None, (), []
     run.trail.clear()
 
 
