@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -34,6 +35,7 @@ for command in (scan, probe, explain, rules):
 
 def main() -> NoReturn:
     """The console script."""
+    gc.disable()  # a short life: the collector would only walk, again and again, what is needed to the end
     _prepare_streams()
     try:
         app(prog_name="nndoctor")

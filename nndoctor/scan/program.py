@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
@@ -66,6 +67,7 @@ class Program:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self._by_kind: dict[str, list[Event]] = {}
         self.sources: list[SourceFile] = []  # in the order in which they were run
         self.functions: list[Function] = []
         self.classes: list[Class] = []
@@ -79,4 +81,14 @@ class Program:
 
     def of(self, *kinds: str) -> Iterator[Event]:
         """Events of these kinds, in order."""
-        return (event for event in self.events if event.kind in kinds)
+        found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
+        return iter(found[0]) if len(found) == 1 else merge(*found, key=_order)
+
+    def add(self, event: Event) -> None:
+        """Record one more event."""
+        self.events.append(event)
+        self._by_kind.setdefault(event.kind, []).append(event)
+
+
+def _order(event: Event) -> int:
+    return event.order

@@ -22,40 +22,45 @@ from nndoctor.scan.engine import scan
 from nndoctor.scan.files import discover
 from nndoctor.scan.source import mentions_torch, read_source
 
-ROUNDS = 5  # the least of them is printed: the machine adds noise, never speed
+ROUNDS = 8  # the least of them is printed: the machine adds noise, never speed
 
 
-def cpu(work: Callable[[], object]) -> float:
-    """The least CPU time of a few rounds, collector off."""
-    times = []
+def cpu(*works: Callable[[], object]) -> list[float]:
+    """The least CPU time of each work over a few rounds, in which they take turns; collector off."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
-        gc.collect()
-        gc.disable()
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-        gc.enable()
-    return min(times)
+        for work, taken in zip(works, times, strict=True):
+            gc.collect()
+            gc.disable()
+            started = time.process_time()
+            work()
+            taken.append(time.process_time() - started)
+            gc.enable()
+    return list(map(min, times))
 
 
 def folder_figures(folder: Path) -> None:
     """The parse alone, the whole pass, and their ratio."""
     paths = [path for path in discover((folder,), folder) if mentions_torch(path.read_bytes())]
     texts = [read_source(path, folder).text for path in paths]
-    parse = cpu(lambda: [cst.parse_module(text) for text in texts])
-    whole = cpu(lambda: scan(ScanRequest(paths=(folder,), root=folder)))
+    parse, whole = cpu(
+        lambda: [cst.parse_module(text) for text in texts],
+        lambda: scan(ScanRequest(paths=(folder,), root=folder)),
+    )
     lines = sum(text.count("\n") for text in texts)
     print(f"{folder.name}: {len(paths)} files, {lines} lines")
     print(f"  parse alone {parse:.2f} s, whole pass {whole:.2f} s, ratio {whole / parse:.2f}")
 
 
 def script_figures(script: Path) -> None:
-    """CPU, user and system, of `nndoctor scan SCRIPT` as a process."""
+    """CPU, user and system, of `nndoctor scan SCRIPT` as a process, its bytecode cached as an installed tool has it."""
+    environment = {**os.environ, "NO_COLOR": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "nndoctor", "scan", str(script)]
     times = []
     for _ in range(ROUNDS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, stdout=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"}, check=False)
+        subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     print(f"{script}: {script.read_text().count(chr(10))} lines, {min(times):.2f} s as a process")

@@ -49,11 +49,11 @@ CUTS = frozenset(
 MAX_WALK = 2000  # terms of one graph that are looked at
 
 
-def ancestors(value: Value, through_cuts: bool = False) -> Iterator[Term]:
-    """A tensor and everything it was computed from, as far as gradients flow back."""
-    seen: set[int] = set()
-    stack = [value]
-    while stack and len(seen) < MAX_WALK:
+def ancestors(value: Value, through_cuts: bool = False, seen: set[int] | None = None) -> Iterator[Term]:
+    """A tensor and everything it was computed from, as far as gradients flow back; without what was `seen` before."""
+    seen = set() if seen is None else seen
+    stack, limit = [value], len(seen) + MAX_WALK
+    while stack and len(seen) < limit:
         current = stack.pop()
         if id(current) in seen:
             continue
@@ -132,9 +132,10 @@ def trained_by(run: Machine, optimizer: Value) -> list[Value] | None:
     return owners(run, parameters) if parameters is not None else None
 
 
-def feeds(run: Machine, loss: Value, optimizer: Value) -> bool:
-    """Whether the backward pass of a loss may leave gradients for an optimizer."""
-    return concerns(run, optimizer, models(loss))
+def fed(run: Machine, loss: Value) -> list[Value]:
+    """The optimizers for which the backward pass of a loss may leave gradients."""
+    computed_with = models(loss)
+    return [optimizer for optimizer in run.optimizers if concerns(run, optimizer, computed_with)]
 
 
 def may_train(run: Machine, optimizer: Value, model: Value) -> bool:
@@ -147,7 +148,9 @@ def concerns(run: Machine, optimizer: Value, modules: list[Value] | None) -> boo
     trained = trained_by(run, optimizer)
     if trained is None or modules is None:
         return True
-    return any(_related(a, b) for a in trained for b in modules)
+    if any(type(module) in (Term, Choice) for module in (*trained, *modules)):
+        return True
+    return _inside(modules, trained) or _inside(trained, modules)
 
 
 def covers(run: Machine, optimizer: Value, other: Value) -> bool:
@@ -159,10 +162,10 @@ def covers(run: Machine, optimizer: Value, other: Value) -> bool:
     return all(id(module) in inside for module in theirs)
 
 
-def _related(a: Value, b: Value) -> bool:
-    if a is b or type(a) is Term or type(b) is Term or type(a) is Choice or type(b) is Choice:
-        return True
-    return any(module is b for module in kinds.descendants(a)) or any(module is a for module in kinds.descendants(b))
+def _inside(some: list[Value], others: list[Value]) -> bool:
+    """Whether one of some modules is one of the others, or a part of it."""
+    wanted = set(map(id, some))
+    return any(id(module) in wanted for other in others for module in kinds.descendants(other))
 
 
 def has_mode_layers(program: Program, model: Value) -> bool | None:

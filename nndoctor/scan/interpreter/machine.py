@@ -32,7 +32,7 @@ MAX_STATEMENTS = 20_000
 
 MAX_DEPTH = 16
 
-MAX_IN_FUNCTION = 350  # statements of one function itself, over all its activations
+MAX_IN_FUNCTION = 200  # statements of one function itself, over all its activations
 
 
 class Machine(Branching):

@@ -171,8 +171,9 @@ def _backpropagated(program: Program) -> set[int]:
     from nndoctor.scan.interpreter import graph
 
     found: set[int] = set()
+    seen: set[int] = set()
     for event in program.of("backward"):
-        for term in graph.ancestors(event.subject):
+        for term in graph.ancestors(event.subject, seen=seen):
             found.add(id(term))
             found.update(id(value) for value in term.inputs)
     return found

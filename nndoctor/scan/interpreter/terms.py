@@ -88,7 +88,7 @@ class Terms(Heap):
             dict(self.assumed),
             order,
         )
-        self.program.events.append(event)
+        self.program.add(event)
         return event
 
     def happen(self, kind: str, node: cst.CSTNode, subject: Value, **details: Any) -> Event:

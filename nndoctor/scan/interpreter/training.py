@@ -34,7 +34,7 @@ def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
     """`loss.backward()`."""
     for leaf in run.leaves(loss):
         _mark_as_loss(leaf)
-    fed = [o for o in run.optimizers if graph.feeds(run, loss, o)]
+    fed = graph.fed(run, loss)
     run.happen(
         "backward",
         node,
