@@ -71,9 +71,9 @@ def test_the_reasons_the_treatment_and_the_source_are_there(code: str) -> None:
 @every_rule
 def test_a_static_rule_has_marked_bad_and_unmarked_good_examples(code: str) -> None:
     rule = load_rule(code)
-    if rule.passes == "static":
-        assert len(rule.bad) >= 2
-        assert len(rule.good) >= 3
+    if rule.passes == "static" and code not in REPORTED_BY_THE_ENGINE:
+        assert len(rule.bad) >= 3
+        assert len(rule.good) >= 5
     assert all(marks(rule, example) for example in rule.bad)
     assert not any(marks(rule, example) for example in rule.good)
 

@@ -68,6 +68,7 @@ class Program:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self._by_kind: dict[str, list[Event]] = {}
+        self._by_name: dict[tuple[str, str], list[Event]] = {}  # calls and methods, by kind and name
         self.sources: list[SourceFile] = []  # in the order in which they were run
         self.functions: list[Function] = []
         self.classes: list[Class] = []
@@ -81,13 +82,29 @@ class Program:
 
     def of(self, *kinds: str) -> Iterator[Event]:
         """Events of these kinds, in order."""
-        found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
-        return iter(found[0]) if len(found) == 1 else merge(*found, key=_order)
+        return _merged([self._by_kind[kind] for kind in kinds if kind in self._by_kind])
+
+    def calls(self, *names: str) -> Iterator[Event]:
+        """Calls of these library names (canonical, dotted), in order; `args` and `result` are among the details."""
+        return self._named("call", names)
+
+    def methods(self, *names: str) -> Iterator[Event]:
+        """Calls of methods of these names, of those in `torch_api.NOTED_METHODS`; the subject is the receiver."""
+        return self._named("method", names)
+
+    def _named(self, kind: str, names: tuple[str, ...]) -> Iterator[Event]:
+        return _merged([self._by_name[kind, name] for name in names if (kind, name) in self._by_name])
 
     def add(self, event: Event) -> None:
         """Record one more event."""
         self.events.append(event)
         self._by_kind.setdefault(event.kind, []).append(event)
+        if event.kind in ("call", "method"):
+            self._by_name.setdefault((event.kind, event.details["name"]), []).append(event)
+
+
+def _merged(lists: list[list[Event]]) -> Iterator[Event]:
+    return iter(lists[0]) if len(lists) == 1 else merge(*lists, key=_order)
 
 
 def _order(event: Event) -> int:

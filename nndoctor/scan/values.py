@@ -182,7 +182,7 @@ class Lib:
 
     def __init__(self, api: str, kind: str, args: dict[str, Value], source: SourceFile, node: cst.CSTNode) -> None:
         self.api = api  # canonical dotted name
-        self.kind = kind  # "layer", "container", "model", "loss", "optimizer", "scaler" or "scheduler"
+        self.kind = kind  # "layer", "container", "model", "loss", "optimizer", "scaler", "scheduler" or "loader"
         self.args = args
         self.source = source
         self.node = node

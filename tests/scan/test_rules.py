@@ -6,13 +6,14 @@ import ast
 import itertools
 import json
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from programs import MAIN, Mark, marks, reported, scan_files
 
 from nndoctor.catalog import Example, Rule, load_rules, rule_names
-from nndoctor.findings import Report, Severity
+from nndoctor.findings import Confidence, Finding, Report, Severity
 from nndoctor.scan.rules import codes
 
 STATIC = [rule for rule in load_rules() if rule.passes == "static"]
@@ -39,9 +40,15 @@ def expected(example: Example) -> set[Mark]:
 
 
 def scanned(folder: Path, rule: Rule, files: dict[str, str]) -> Report:
-    report = scan_files(folder, files, pedantic=rule.severity is Severity.INFO)
+    """What every user is told about these files, and the advice of the rule and of those that are marked."""
+    report = scan_files(folder, files, pedantic=True)
     assert [failure for failure in report.failures if failure.code is None] == []
-    return report
+    asked = {rule.code, *(mark.code for mark in marks(files))}
+    return replace(report, findings=tuple(f for f in report.findings if f.code in asked or not is_advice(f)))
+
+
+def is_advice(finding: Finding) -> bool:
+    return finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("bad", "good"))

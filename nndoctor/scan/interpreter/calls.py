@@ -119,6 +119,14 @@ def _spread_keywords(run: Machine, args: Arguments, value: Value) -> None:
 
 def call_method(run: Machine, receiver: Value, name: str, args: Arguments, node: cst.CSTNode) -> Value:
     """`receiver.name(args)`."""
+    if name in torch_api.NOTED_METHODS and type(receiver) not in (Choice, Api):
+        event = run.note("method", node, receiver, name=name, args=args, result=None)
+        event.details["result"] = result = _method_called(run, receiver, name, args, node)
+        return result
+    return _method_called(run, receiver, name, args, node)
+
+
+def _method_called(run: Machine, receiver: Value, name: str, args: Arguments, node: cst.CSTNode) -> Value:
     kind = type(receiver)
     if kind is Term:
         return methods.term_method(run, receiver, name, args, node)

@@ -25,6 +25,12 @@ def call_api(run: Machine, api: Api, args: Any, node: Any) -> Value:
     name = torch_api.canonical(api.name)
     if name.startswith("builtins."):
         return builtin_calls.call(run, name[9:], args, node)
+    event = run.note("call", node, api, name=name, args=args, result=None)
+    event.details["result"] = result = _called(run, api, name, args, node)
+    return result
+
+
+def _called(run: Machine, api: Api, name: str, args: Any, node: Any) -> Value:
     own = special.SPECIAL.get(name)
     if own is not None:
         return own(run, args, node)
@@ -38,6 +44,10 @@ def call_api(run: Machine, api: Api, args: Any, node: Any) -> Value:
     return _call_other(run, api, name, args, node)
 
 
+_LOADER_PARAMETERS = (
+    *("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn"),
+    *("pin_memory", "drop_last", "timeout", "worker_init_fn"),
+)
 _TORCH_ROOTS = frozenset(
     {
         "torch",
@@ -68,6 +78,8 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
         return run.born(Lib(name, "scheduler", layers.bound(args, ("optimizer",)), run.frame.source, node))
     if name in torch_api.CLIPS:
         return training.clip(run, name, args, node)
+    if name == "torch.utils.data.DataLoader":
+        return run.born(Lib(name, "loader", layers.bound(args, _LOADER_PARAMETERS), run.frame.source, node))
     if name in torch_api.SCALERS:
         return _make_scaler(run, name, args, node)
     if name.startswith(torch_api.LIBRARY_MODELS) and not last.endswith("_Weights"):

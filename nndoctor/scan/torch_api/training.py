@@ -31,6 +31,8 @@ CLIPS = frozenset(
 NO_GRAD = frozenset(
     {"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"}
 )
+# Methods of tensors, models and other objects whose calls are noted for the rules.
+NOTED_METHODS = frozenset("""squeeze""".split())
 SCALERS = frozenset({"torch.amp.GradScaler", "torch.cpu.amp.GradScaler", "torch.GradScaler"})
 AUTOGRAD_FUNCTIONS = frozenset(
     {"torch.autograd.Function", "torch.autograd.function.Function", "torch.autograd.function.InplaceFunction"}
