@@ -189,10 +189,8 @@ def _subscript(run: Machine, node: cst.Subscript) -> Value:
 def _parts_of_slice(run: Machine, node: cst.Slice) -> Value:
     if node.lower is None and node.upper is None and node.step is None:
         return run.pure("full slice")
-    for part in (node.lower, node.upper, node.step):
-        if part is not None:
-            run.dispatch[type(part)](run, part)
-    return run.term("slice", (), node)
+    bounds = (node.lower, node.upper, node.step)
+    return run.term("slice", tuple(NONE if b is None else run.dispatch[type(b)](run, b) for b in bounds), node)
 
 
 def _ellipsis(run: Machine, node: cst.Ellipsis) -> Value:

@@ -44,6 +44,7 @@ CUTS = frozenset(
         "size",
         "argmin",
         "number of",
+        "slice",
     }
 )
 MAX_WALK = 2000  # terms of one graph that are looked at

@@ -23,6 +23,7 @@ from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
 from nndoctor.scan.values import (
     ITEMS,
+    NONE,
     REST,
     Choice,
     Const,
@@ -43,7 +44,7 @@ def get_item(run: Machine, node: cst.Subscript) -> Value:
     parts = [run.dispatch[type(part.slice)](run, part.slice) for part in node.slice]
     single = node.slice[0].slice
     if type(single) is cst.Slice and len(parts) == 1:
-        return _slice(run, value, single, node)
+        return _slice(run, value, parts[0], node)
     index = parts[0] if len(parts) == 1 else Tuple(tuple(parts))
     if type(value) is Choice:
         return run.each(value, lambda leaf: item(run, leaf, index, node))
@@ -94,7 +95,7 @@ def _from_end(run: Machine, items: tuple[Value, ...], index: int) -> Value:
     return run.resolve(items[index]) if -len(items) <= index else Term("unknown")
 
 
-def _slice(run: Machine, value: Value, part: cst.Slice, node: Any) -> Value:
+def _slice(run: Machine, value: Value, part: Term, node: Any) -> Value:
     items = containers.known_items(run, value)
     if items is None:
         return run.each(value, lambda leaf: tensors.sliced(run, leaf, part, node))
@@ -110,11 +111,11 @@ def _slice(run: Machine, value: Value, part: cst.Slice, node: Any) -> Value:
     return Tuple(chosen)
 
 
-def _bounds(run: Machine, part: cst.Slice) -> slice | None:
+def _bounds(run: Machine, part: Term) -> slice | None:
     """The slice, if its bounds are known."""
     bounds = []
-    for node in (part.lower, part.upper, part.step):
-        value = run.resolve(run.dispatch[type(node)](run, node)) if node is not None else Const(None)
+    for bound in part.inputs or (NONE, NONE, NONE):
+        value = run.resolve(bound)
         if type(value) is not Const or type(value.value) not in (int, type(None)):
             return None
         bounds.append(value.value)
@@ -129,11 +130,12 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
         training.forget_gradients(run, target)
     if type(holder) is Term:
         dtypes.store(holder, value)
+    index = run.dispatch[type(part)](run, part)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:
-            sequences.replace_slice(run, holder, _bounds(run, part), value, target)
+            sequences.replace_slice(run, holder, _bounds(run, index), value, target)
         return
-    index = run.resolve(run.dispatch[type(part)](run, part))
+    index = run.resolve(index)
     if type(holder) is Container or _is_module_list(holder):
         if type(run.read(holder.attrs, ITEMS)) is dict:
             tables.put(run, holder, index, value)
@@ -151,10 +153,11 @@ def delete_item(run: Machine, target: cst.Subscript) -> None:
     part = target.slice[0].slice
     if type(holder) is not Container and not _is_module_list(holder):
         return
+    index = run.dispatch[type(part)](run, part)
     if type(part) is cst.Slice:
-        sequences.replace_slice(run, holder, _bounds(run, part), Tuple(()), target)
+        sequences.replace_slice(run, holder, _bounds(run, index), Tuple(()), target)
         return
-    index = run.resolve(run.dispatch[type(part)](run, part))
+    index = run.resolve(index)
     if type(run.read(holder.attrs, ITEMS)) is dict:
         tables.remove(run, holder, index)
     else:

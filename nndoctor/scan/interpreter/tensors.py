@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import libcst as cst
-
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import dtypes, paths, shape_rules
 from nndoctor.scan.interpreter.machine import Machine
@@ -151,15 +149,13 @@ def _is_place(index: Value) -> bool:
     return type(index) is Const and type(index.value) is int
 
 
-def sliced(run: Machine, value: Value, bounds: cst.Slice, node: Any) -> Value:
+def sliced(run: Machine, value: Value, part: Term, node: Any) -> Value:
     """`value[a:b]` of a tensor, a shape or an unknown value."""
     if type(value) is Shape:
-        return run.term("slice", (), node)
+        return part
     if type(value) is not Term:
-        return run.term("slice", (value,), node)
-    if value.op in _PARTS or (bounds.lower is None and bounds.upper is None and bounds.step is None):
-        return value
-    return _indexed(run, value, (run.term("slice", (), node),), node)
+        return run.term("index", (value, part), node)
+    return value if value.op in _PARTS or part.op == "full slice" else _indexed(run, value, (part,), node)
 
 
 def _indexed(run: Machine, value: Term, parts: tuple[Value, ...], node: Any) -> Term:
