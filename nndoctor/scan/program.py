@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class Loop:
     """One execution of a loop: its statement and what it iterates over (None for `while`)."""
 
-    __slots__ = ("began", "iterable", "node", "unrolled")
+    __slots__ = ("began", "iterable", "left", "node", "unrolled")
 
     def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int) -> None:
         self.node = node
         self.iterable = iterable
         self.began = began  # the time of the interpreter's clock
         self.unrolled = False  # whether it was run once for each of its real iterations
+        self.left: str | None = None  # "break", "return" or "raise" if every path through its body ends in one
 
 
 class Event:
@@ -77,6 +78,8 @@ class Program:
         self.engines: set[str] = set()  # libraries that own the step
         self.errors: list[tuple[SourceFile, str]] = []
         self.failures: list[str] = []  # of rules that went wrong
+        self.terms: Iterable[Term] = ()  # every term that the run made
+        self._consumers: dict[int, list[Term]] | None = None
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
         self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
 
@@ -91,6 +94,15 @@ class Program:
     def methods(self, *names: str) -> Iterator[Event]:
         """Calls of methods of these names, of those in `torch_api.NOTED_METHODS`; the subject is the receiver."""
         return self._named("method", names)
+
+    def consumers(self, value: Value) -> list[Term]:
+        """The terms that were computed from a value directly."""
+        if self._consumers is None:
+            self._consumers = {}
+            for term in self.terms:
+                for operand in term.inputs:
+                    self._consumers.setdefault(id(operand), []).append(term)
+        return self._consumers.get(id(value), [])
 
     def _named(self, kind: str, names: tuple[str, ...]) -> Iterator[Event]:
         return _merged([self._by_name[kind, name] for name in names if (kind, name) in self._by_name])

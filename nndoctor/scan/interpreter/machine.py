@@ -87,6 +87,7 @@ class Machine(Branching):
             goes_on = unrolled or self._widen(mark, len(self.program.events) > events)
             self.release()
             if signal in (BREAK, RETURN, RAISE) or not goes_on:
+                loop.left = signal
                 break
         self.loops = outer
         self.meet(depth, (BREAK,))

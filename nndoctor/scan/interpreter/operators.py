@@ -129,6 +129,8 @@ def _may_be_size(term: Term) -> bool:
 def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) -> Term:
     """Arithmetic with at least one unknown or tensor operand."""
     result = run.term(symbol, (left, right), node)
+    if symbol == "/" and not run.in_forward:
+        run.note("quotient", node, left, divisor=right)
     if result.shape is None:
         result.shape = (matrix_product if symbol == "@" else broadcast)(_shape(left), _shape(right))
     result.dtype = _dtype(symbol, left, right)
@@ -228,6 +230,8 @@ def compare(run: Machine, name: str, left: Value, right: Value, node: Any) -> Va
         return run.pure("not", run.pure("Equal", left, right))
     result = run.pure(name, left, right)
     result.dtype = "bool"
+    if name == "Equal" and type(left) is Term and type(right) is Term:
+        run.note("comparison", node, left, other=right, result=result)
     if result.shape is None:
         result.shape = broadcast(_shape(left), _shape(right))
     return result
