@@ -24,8 +24,6 @@ _PREFIXES = {
     ),
     "torch.utils.data.dataloader": "torch.utils.data",
     "torch.utils.data.dataset": "torch.utils.data",
-    "torch.utils.data.distributed": "torch.utils.data",
-    "torch.utils.data.sampler": "torch.utils.data",
     "torch.utils.data.sampler": "torch.utils.data",
     "torch.utils.data.distributed": "torch.utils.data",
     "torch.cuda.amp": "torch.amp",
