@@ -63,6 +63,23 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of text: `text` takes the place of the span, which is empty where it is inserted."""
+
+    location: Location
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits that treat a finding, to be made together; `safe` if they cannot change what the code was meant to do."""
+
+    message: str  # what it does, in the imperative
+    edits: tuple[Edit, ...]
+    safe: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A verdict, with all a reader needs to check it and to act on it."""
 
@@ -76,6 +93,7 @@ class Finding:
     source_line: str | None = None
     evidence: tuple[Evidence, ...] = ()
     measurements: Mapping[str, Figure] = field(default_factory=dict)
+    fix: Fix | None = None
 
     @property
     def order(self) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ class ScanRequest:
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
     stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
     stdin_filename: str | None = None
+    texts: Mapping[Path, str] = field(default_factory=dict)  # what these files read like, whatever the disk says
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ ForceExclude = Annotated[
 StdinFilename = Annotated[
     str | None, typer.Option(metavar="FILE", help="What to call stdin in the report, and where its imports start.")
 ]
+Fix = Annotated[bool, typer.Option("--fix", help="Make the fixes that cannot change what the code is meant to do.")]
+UnsafeFixes = Annotated[
+    bool, typer.Option("--unsafe-fixes", help="With --fix or --diff: also those that need a look afterwards.")
+]
+Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine every file again.")]
 
 
@@ -50,6 +55,9 @@ def scan(
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
     config: options.Config = None,
+    fix: Fix = False,
+    unsafe_fixes: UnsafeFixes = False,
+    diff: Diff = False,
     no_cache: NoCache = False,
 ) -> None:
     """Examine training scripts without running them.
@@ -59,6 +67,7 @@ def scan(
     \b
     nndoctor scan train.py
     nndoctor scan src --select ND1,ND201 --output-format concise
+    nndoctor scan train.py --diff
     git show HEAD:train.py | nndoctor scan - --stdin-filename train.py
     """
     from nndoctor.cli.finish import finish
@@ -91,7 +100,14 @@ def scan(
         stdin=stdin,
         stdin_filename=stdin_filename,
     )
-    report = engine.scan(request)
+    if unsafe_fixes and not (fix or diff):
+        raise UserError("--unsafe-fixes says which fixes to make: add --fix or --diff")
+    if fix or diff:
+        from nndoctor.cli.fixes import treated
+
+        report = treated(request, unsafe_fixes, only_show=diff)
+    else:
+        report = engine.scan(request)
     finish(
         report,
         output_format=output_format,

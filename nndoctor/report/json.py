@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from nndoctor import __version__
-from nndoctor.findings import Evidence, Failure, Finding, Location, ProbeResult, Report, Series, Severity
+from nndoctor.findings import Edit, Evidence, Failure, Finding, Fix, Location, ProbeResult, Report, Series, Severity
 
 VERSION = 1
 
@@ -54,7 +54,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "evidence": [_evidence(step) for step in finding.evidence],
         "measurements": dict(finding.measurements),
         "treatment": finding.treatment,
+        "fix": _fix(finding.fix) if finding.fix else None,
     }
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    return {"message": fix.message, "safe": fix.safe, "edits": [_edit(edit) for edit in fix.edits]}
+
+
+def _edit(edit: Edit) -> dict[str, Any]:
+    span = edit.location
+    return {**_place(span), "end_line": span.end_line, "end_column": span.end_column, "text": edit.text}
 
 
 def _evidence(step: Evidence) -> dict[str, Any]:

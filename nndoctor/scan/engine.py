@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, Report, Severity
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.files import discover
-from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text
+from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text, source_of
 
 if TYPE_CHECKING:
     from nndoctor.scan.program import Program
@@ -30,6 +30,8 @@ def scan(request: ScanRequest) -> Report:
 
     started = time.perf_counter()
     project = Project(request.root)
+    for path, text in request.texts.items():
+        project.add(source_of(path, request.root, text))
     sources, examined = _sources(request, project)
     findings: list[Finding] = []
     failures: list[Failure] = []
@@ -180,6 +182,7 @@ def _finding(draft: Draft) -> Finding:
 
     rule = load_rule(draft.code)
     location = draft.site.source.location(draft.site.node)
+    repair = draft.repair
     return Finding(
         code=draft.code,
         name=rule.name,
@@ -190,6 +193,7 @@ def _finding(draft: Draft) -> Finding:
         location=location,
         source_line=draft.site.source.line_text(location),
         evidence=tuple(_evidence(site, message) for site, message in draft.evidence),
+        fix=repair.fix() if repair is not None else None,
     )
 
 

@@ -71,11 +71,11 @@ def read_cells(text: str) -> tuple[Cell, ...]:
         notebook = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("it is not valid JSON; open it in Jupyter and save it again") from None
-    if not isinstance(notebook, dict) or not isinstance(_raw_cells(notebook), list):
+    if not isinstance(notebook, dict) or not isinstance(raw_cells(notebook), list):
         raise ValueError("it has no list of cells; open it in Jupyter and save it again")
     if not _is_python(notebook.get("metadata")):
         return ()
-    return tuple(_number(_raw_cells(notebook)))
+    return tuple(_number(raw_cells(notebook)))
 
 
 def without_magics(text: str) -> str:
@@ -113,8 +113,8 @@ def _plain(magic: re.Match[str], line: str) -> str:
     return f"{magic['indent']}pass{newlines}"
 
 
-def _raw_cells(notebook: dict[str, Any]) -> Any:
-    """The list of cells; format 3 keeps it in worksheets."""
+def raw_cells(notebook: dict[str, Any]) -> Any:
+    """The list of cells of a notebook's JSON; format 3 keeps it in worksheets."""
     worksheets = notebook.get("worksheets")
     if "cells" in notebook or not isinstance(worksheets, list):
         return notebook.get("cells")
@@ -122,9 +122,9 @@ def _raw_cells(notebook: dict[str, Any]) -> Any:
     return [cell for cells in sheets if isinstance(cells, list) for cell in cells]
 
 
-def _number(raw_cells: list[Any]) -> Iterator[Cell]:
+def _number(cells: list[Any]) -> Iterator[Cell]:
     line = 1
-    for number, raw in enumerate(raw_cells, start=1):
+    for number, raw in enumerate(cells, start=1):
         code = _code(raw)
         if code is not None:
             text = without_magics(code)

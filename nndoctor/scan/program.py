@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class Loop:
     """One execution of a loop: its statement and what it iterates over (None for `while`)."""
 
-    __slots__ = ("began", "iterable", "left", "node", "unrolled")
+    __slots__ = ("began", "frame", "iterable", "left", "node", "unrolled")
 
-    def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int) -> None:
+    def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int, frame: object) -> None:
         self.node = node
+        self.frame = frame  # the activation of a function that runs it
         self.iterable = iterable
         self.began = began  # the time of the interpreter's clock
         self.unrolled = False  # whether it was run once for each of its real iterations
@@ -80,6 +81,7 @@ class Program:
         self.failures: list[str] = []  # of rules that went wrong
         self.terms: Iterable[Term] = ()  # every term that the run made
         self._consumers: dict[int, list[Term]] | None = None
+        self.handed: set[int] = set()  # ids of values that code which cannot be followed was given
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
         self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
 

@@ -42,13 +42,29 @@ def read_source(path: Path, root: Path) -> SourceFile:
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
     display = _display(absolute, root)
     try:
-        data = absolute.read_bytes()
-        text = _decode(data, "utf-8" if absolute.suffix == ".ipynb" else _encoding(data))
+        text = read_text(absolute)
     except OSError as error:
         return _unreadable(absolute, display, f"cannot read this file: {error.strerror or error}")
     except (UnicodeError, LookupError) as error:
         return _unreadable(absolute, display, f"cannot decode this file: {error}; save it as UTF-8")
     return _source(absolute, display, text)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file as it stands there; raises OSError, or UnicodeError or LookupError if it is not text."""
+    data = path.read_bytes()
+    return _decode(data, "utf-8" if path.suffix == ".ipynb" else _encoding(data))
+
+
+def encoded(text: str, data: bytes) -> bytes:
+    """A new text as the bytes of a file that held `data`."""
+    return text.encode(_encoding(data))
+
+
+def source_of(path: Path, root: Path, text: str) -> SourceFile:
+    """A file that reads like `text`, whatever the disk says."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
+    return _source(absolute, _display(absolute, root), text)
 
 
 def source_from_text(text: str, display: str) -> SourceFile:

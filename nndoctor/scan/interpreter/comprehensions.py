@@ -39,7 +39,7 @@ def _run_clause(run: Machine, node: Any, clause: cst.CompFor, results: list[Valu
     items = known_items(run, iterable)
     known = items is not None and times * len(items) <= MAX_ITEMS and not clause.ifs
     outer = run.loops
-    loop = Loop(clause, iterable, run.clock)
+    loop = Loop(clause, iterable, run.clock, run.frame)
     loop.unrolled = known
     run.loops = (*outer, loop)
     values = items if known and items is not None else (element(run, iterable, node),)

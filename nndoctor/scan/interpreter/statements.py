@@ -17,6 +17,7 @@ from nndoctor.scan.interpreter import (
     sequences,
     subscripts,
     tables,
+    updates,
 )
 from nndoctor.scan.interpreter.frames import BREAK, CONTINUE, RAISE, RETURN, Signal
 from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
@@ -70,24 +71,11 @@ def _expression(run: Machine, node: cst.Expr) -> Signal:
 
 def _assign(run: Machine, node: cst.Assign) -> Signal:
     value = run.dispatch[type(node.value)](run, node.value)
-    if run.loops and type(node.targets[0].target) is cst.Name:
-        _note_own_sum(run, node.targets[0].target.value, value)
+    if type(node.targets[0].target) is cst.Name:
+        updates.note_rebinding(run, node, value)
     for target in node.targets:
         bind(run, target.target, value)
     return None
-
-
-def _note_own_sum(run: Machine, name: str, value: Value) -> None:
-    """Remember `x = x + y`, also weighted as in a moving average."""
-    totals = [t for t in run.leaves(value) if type(t) is Term and t.op == "+" and len(t.inputs) == 2]
-    before = run.lookup(name) if totals else None
-    old = {id(leaf) for leaf in run.leaves(before)}
-    for total in totals:
-        for own, other in (total.inputs, total.inputs[::-1]):
-            parts = own.inputs if type(own) is Term and own.op == "*" else (own,)
-            if any(id(part) in old for part in parts):
-                _note_accumulation(run, total.node, before, other, total)
-                break
 
 
 def _annotated(run: Machine, node: cst.AnnAssign) -> Signal:
@@ -111,15 +99,8 @@ def _combined(run: Machine, node: cst.AugAssign, before: Value, operand: Value) 
         (tables.update if before.kind == "dict" else sequences.extend)(run, before, operand, node)
         return before
     result = operators.binary(run, name.removesuffix("Assign"), before, operand, node)
-    if name == "AddAssign":
-        _note_accumulation(run, node, before, operand, result)
+    updates.note_augmented(run, node, before, operand, result)
     return run.counted(result)
-
-
-def _note_accumulation(run: Machine, node: Any, before: Value, operand: Value, result: Value) -> None:
-    """Remember that a value was added to one that was there before."""
-    if run.loops and type(result) in (Term, Choice):
-        run.note("accumulate", node, operand, before=before, result=result)
 
 
 def bind(run: Machine, target: Any, value: Value) -> None:
@@ -169,7 +150,7 @@ def _for(run: Machine, node: cst.For) -> Signal:
         binds = [_binder(run, node.target, item) for item in (*items[:3], items[-1])]
     else:
         binds = [lambda: bind(run, node.target, containers.element(run, iterable, node))] * 2
-    signal = run.loop(Loop(node, iterable, run.clock), binds, lambda: run_suite(run, node.body), unrolled)
+    signal = run.loop(Loop(node, iterable, run.clock, run.frame), binds, lambda: run_suite(run, node.body), unrolled)
     if signal is None and node.orelse is not None:
         return run_suite(run, node.orelse.body)
     return signal
@@ -184,7 +165,7 @@ def _while(run: Machine, node: cst.While) -> Signal:
     if endless is False:
         return None
     test = lambda: _assume_test(run, node)  # noqa: E731
-    return run.loop(Loop(node, None, run.clock), [test, test], lambda: run_suite(run, node.body), unrolled=False)
+    return run.loop(Loop(node, None, run.clock, run.frame), [test, test], lambda: run_suite(run, node.body), unrolled=False)
 
 
 def _assume_test(run: Machine, node: cst.While) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import libcst as cst
 
 from nndoctor.findings import Confidence
 from nndoctor.scan import torch_api
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.rules.repairs import Repair, instead
 from nndoctor.scan.rules.wording import place
 from nndoctor.scan.values import Const, Lib, Site, Term, Value
 
@@ -35,7 +39,16 @@ def batchnorm_eps_as_momentum(program: Program) -> Iterator[Draft]:
             and eps.value >= LEAST_MOMENTUM
         ):
             message = f"{event.subject.name} is given {eps.value} as its second argument, which is eps"
-            yield Draft("ND405", event.site, message)
+            yield Draft("ND405", event.site, message, repair=_named_momentum(event, eps.value))
+
+
+def _named_momentum(event: Event, keras: float) -> Repair | None:
+    """The momentum by its name; Keras's is the share of the old statistics, torch's that of the new ones."""
+    node: Any = event.site.node
+    if type(node) is not cst.Call or len(node.args) < 2 or keras > 1:
+        return None
+    text = f"momentum={round(1 - keras, 6):g}"
+    return instead(Site(event.site.source, node.args[1].value), text, f"write `{text}`")
 
 
 @rule("ND402", "ND403")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from nndoctor.findings import Confidence, Severity
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Event, Program
-from nndoctor.scan.rules import wording
+from nndoctor.scan.rules import cures, wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import (
     BOUNDED,
@@ -61,7 +62,8 @@ def softmax_into_cross_entropy(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         found = shown(event, SOFTMAX) if event.details["expects"] == torch_api.LOGITS else None
         if found is not None:
-            yield _fed(event, "ND101", *found, f"{event.details['name']} applies log-softmax again")
+            draft = _fed(event, "ND101", *found, f"{event.details['name']} applies log-softmax again")
+            yield replace(draft, repair=cures.logits(program, wording.origin(found[0])))
 
 
 @rule("ND103")
@@ -69,7 +71,8 @@ def sigmoid_into_bce_with_logits(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         found = shown(event, SIGMOID, SOFTMAX) if event.details["expects"] == torch_api.BINARY_LOGITS else None
         if found is not None:
-            yield _fed(event, "ND103", *found, f"{event.details['name']} applies the sigmoid again")
+            draft = _fed(event, "ND103", *found, f"{event.details['name']} applies the sigmoid again")
+            yield replace(draft, repair=cures.logits(program, wording.origin(found[0])))
 
 
 @rule("ND105")
@@ -82,7 +85,7 @@ def nll_without_log(program: Program) -> Iterator[Draft]:
             yield _fed(event, "ND105", *found, f"{event.details['name']} expects log-probabilities")
         elif (logged := shown(event, LOG)) is not None and _log_of_softmax(logged[0]):
             draft = _fed(event, "ND105", *logged, "log_softmax computes it in one stable step")
-            yield Draft(draft.code, draft.site, draft.message, draft.evidence, draft.confidence, Severity.WARNING)
+            yield replace(draft, severity=Severity.WARNING)
 
 
 def _is_objective(program: Program, event: Event) -> bool:
@@ -115,7 +118,7 @@ def activation_on_logits(program: Program) -> Iterator[Draft]:
             continue
         draft = _fed(event, "ND107", *found, f"{event.details['name']} expects logits of any size and sign")
         severity = Severity.ERROR if found[0].act == RELU else Severity.WARNING
-        yield Draft(draft.code, draft.site, draft.message, draft.evidence, draft.confidence, severity)
+        yield replace(draft, severity=severity)
 
 
 def _under_log_softmax(event: Event) -> tuple[Term, Confidence] | None:

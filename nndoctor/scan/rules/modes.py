@@ -12,7 +12,7 @@ from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.interpreter.states import EVAL, TRAIN
 from nndoctor.scan.program import Event, Loop, Program
-from nndoctor.scan.rules import wording
+from nndoctor.scan.rules import cures, wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Site, State, Term, Value, leaves
 
@@ -67,7 +67,7 @@ def _evaluated(event: Event, confidence: Confidence) -> Draft:
         else ()
     )
     message = f"`{wording.text(event.site)}` evaluates the model in train mode"
-    return Draft("ND301", event.site, message, evidence, confidence)
+    return Draft("ND301", event.site, message, evidence, confidence, repair=cures.in_mode(event, "eval", inside=False))
 
 
 @rule("ND302")
@@ -86,18 +86,19 @@ def train_mode_not_restored(program: Program) -> Iterator[Draft]:
                     len(evals) == len(states) and TRAIN in before and graph.has_mode_layers(program, output.inputs[1])
                 )
                 if len(evals) == len(states) or _in_loop(event):
-                    yield _left_in_eval(evals[0], output, Confidence.CERTAIN if sure else Confidence.LIKELY)
+                    yield _left_in_eval(program, evals[0], output, Confidence.CERTAIN if sure else Confidence.LIKELY)
 
 
 def _in_loop(event: Event) -> bool:
     return bool(event.loops)
 
 
-def _left_in_eval(state: State, output: Term, confidence: Confidence) -> Draft:
+def _left_in_eval(program: Program, state: State, output: Term, confidence: Confidence) -> Draft:
     assert state.site is not None and output.source is not None and output.node is not None
     evidence = ((Site(output.source, output.node), "the next training forward runs in eval mode"),)
     message = f"`{wording.text(state.site)}` is never undone; training goes on in eval mode"
-    return Draft("ND302", state.site, message, evidence, confidence)
+    repair = cures.restored(program, state, output)
+    return Draft("ND302", state.site, message, evidence, confidence, repair=repair)
 
 
 @rule("ND304")
@@ -107,9 +108,11 @@ def graph_retained(program: Program) -> Iterator[Draft]:
         kept = _accumulated(program, event) if event.kind == "accumulate" else _collected(program, event, events)
         if kept is None:
             continue
-        name = wording.text(_operand(event.site))
-        message = f"`{name}` still carries its graph and is kept from one iteration to the next"
-        yield Draft("ND304", event.site, message, wording.made_at(kept), Confidence.CERTAIN)
+        operand = _operand(event.site)
+        message = f"`{wording.text(operand)}` still carries its graph and is kept from one iteration to the next"
+        same = [e for e in events if e.kind == "accumulate" and e.site.node is event.site.node]
+        repair = cures.without_graph(program, operand, [leaf for e in same for leaf in leaves(e.details["result"])])
+        yield Draft("ND304", event.site, message, wording.made_at(kept), Confidence.CERTAIN, repair=repair)
 
 
 def _operand(site: Site) -> Site:
@@ -167,7 +170,8 @@ def functional_dropout_always_on(program: Program) -> Iterator[Draft]:
         rate = event.details["rate"]
         if event.details["switched"] or _is_guarded(event, rate) or not _in_module(event):
             continue
-        yield Draft("ND306", event.site, f"`{wording.text(event.site)}` drops units in evaluation too")
+        message = f"`{wording.text(event.site)}` drops units in evaluation too"
+        yield Draft("ND306", event.site, message, repair=cures.switched(event))
     for event in program.of("apply"):
         if (
             event.details["operation"] == "dropout"

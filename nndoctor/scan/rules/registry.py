@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nndoctor.findings import Confidence, Severity
 from nndoctor.scan.program import Program
+from nndoctor.scan.rules.repairs import Repair
 from nndoctor.scan.values import Site
 
 
@@ -21,6 +22,7 @@ class Draft:
     confidence: Confidence = Confidence.CERTAIN
     severity: Severity | None = None
     treatment: str | None = None
+    repair: Repair | None = None
 
 
 Rule = Callable[[Program], Iterator[Draft]]

@@ -8,7 +8,7 @@ from typing import Any
 from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter.states import FRESH, SPENT, STALE, WIPED
 from nndoctor.scan.program import Event, Program
-from nndoctor.scan.rules import wording
+from nndoctor.scan.rules import cures, wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Instance, Lib, Site, State, Term, Value
 
@@ -42,7 +42,7 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
         inside = [reset for reset in resets if reset.loops[: len(event.loops)] == event.loops]
         if outside and not inside:
             before = [reset for reset in outside if reset.order < event.order]
-            yield _outside((before or outside)[-1], event, stale[0])
+            yield _outside(program, (before or outside)[-1], event, stale[0])
         elif len(stale) == len(found) or not resets:
             yield _never(program, event, stale[0])
 
@@ -75,22 +75,25 @@ def _never(program: Program, step: Event, stale: State) -> Draft:
     evidence = [(step.site, f"`{name}.step()` uses the sum of new and old gradients")]
     if used is not None and used.site is not None and used.site.node is not step.site.node:
         evidence.insert(0, (used.site, "the gradients were already used here"))
+    repair = cures.cleared(program, step, name)
     others = [e for e in program.of("reset") if e.loops and e.loops == step.loops and not _resets(e, step.subject)]
     if others:
         evidence.append((others[0].site, "only this optimizer is reset"))
-        return Draft("ND205", step.site, f"the gradients of `{name}` are never cleared", tuple(evidence), trust(step))
+        message = f"the gradients of `{name}` are never cleared"
+        return Draft("ND205", step.site, message, tuple(evidence), trust(step), repair=repair)
     assert stale.site is not None
     message = f"gradients are added to those that `{name}.step()` has already used; nothing clears them in between"
-    return Draft("ND201", stale.site, message, tuple(evidence), trust(step))
+    return Draft("ND201", stale.site, message, tuple(evidence), trust(step), repair=repair)
 
 
-def _outside(reset: Event, step: Event, stale: State) -> Draft:
+def _outside(program: Program, reset: Event, step: Event, stale: State) -> Draft:
     name = _name(step)
     evidence = [(step.site, f"`{name}.step()` runs for each batch")]
     if stale.site is not None:
         evidence.insert(0, (stale.site, "gradients are added to those of the batch before"))
     message = f"the gradients are cleared outside of the loop in which `{name}` steps"
-    return Draft("ND202", reset.site, message, tuple(evidence), trust(step))
+    repair = cures.cleared(program, step, name)
+    return Draft("ND202", reset.site, message, tuple(evidence), trust(step), repair=repair)
 
 
 def _name(event: Event) -> str:
@@ -225,4 +228,5 @@ def _still_scaled(clip: Event, scaled: State, step: Event) -> Draft:
     if scaled.site is not None:
         evidence.insert(0, (scaled.site, "gradients of the scaled loss"))
     message = "the gradients are clipped while they are still multiplied by the loss scale"
-    return Draft("ND207", clip.site, message, tuple(evidence), trust(step))
+    repair = cures.unscaled(clip, step, _name(step))
+    return Draft("ND207", clip.site, message, tuple(evidence), trust(step), repair=repair)

@@ -19,6 +19,12 @@ def text(site: Site) -> str:
     return code if len(code) <= MAX_TEXT else code[: MAX_TEXT - 3] + "..."
 
 
+def code(site: Site) -> str:
+    """The source of an expression as it stands there, without parentheses around it."""
+    node: Any = site.node
+    return _EMPTY.code_for_node(node.with_changes(lpar=(), rpar=()) if getattr(node, "lpar", ()) else node)
+
+
 def argument_site(call: Site) -> Site:
     """The first argument of a call if it stands on the line of the call, else the call."""
     node: Any = call.node

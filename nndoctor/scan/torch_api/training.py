@@ -32,7 +32,17 @@ NO_GRAD = frozenset(
     {"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"}
 )
 # Methods of tensors, models and other objects whose calls are noted for the rules.
-NOTED_METHODS = frozenset("""squeeze""".split())
+NOTED_METHODS = frozenset(
+    """add_param_group cpu detach eq item load_state_dict named_parameters parameters requires_grad_
+    set_epoch squeeze state_dict""".split()
+)
+# Attributes whose setting is noted for the rules: whether a parameter is trained, spelt rightly or wrongly, and its value.
+MISSPELT_REQUIRES_GRAD = frozenset(
+    """require_grad requires_grads require_grads required_grad requires_gradient require_gradient requires_gradients
+    require_gradients requries_grad requies_grad requres_grad requiers_grad requires_gard require_grad_
+    requires_grads_""".split()
+)
+NOTED_ATTRIBUTES = MISSPELT_REQUIRES_GRAD | {"requires_grad", "requires_grad_", "data", "weight"}
 SCALERS = frozenset({"torch.amp.GradScaler", "torch.cpu.amp.GradScaler", "torch.GradScaler"})
 AUTOGRAD_FUNCTIONS = frozenset(
     {"torch.autograd.Function", "torch.autograd.function.Function", "torch.autograd.function.InplaceFunction"}
