@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, containers, layer_shapes, modes, sequences, shape_arguments, tensors
+from nndoctor.scan.interpreter import calls, containers, data, layer_shapes, modes, sequences, shape_arguments, tensors
 from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Lib, Method, Term, Tuple, Value
 
@@ -26,7 +26,7 @@ def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
             run.note("layer", node, layer, args=args, operation=operation)
         return run.born(layer)  # type: ignore[no-any-return]
     if name in torch_api.LOSSES:
-        loss = Lib(api, "loss", bound(args, ("weight",)), run.frame.source, node)
+        loss = Lib(api, "loss", bound(args, torch_api.options_of(name)), run.frame.source, node)
         return run.born(loss)  # type: ignore[no-any-return]
     return None
 
@@ -107,6 +107,8 @@ def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
     if lib.kind == "model":
         output = _output_of_model(run, lib, args, node)
         return modes.noted_forward(run, lib, output, args, node)
+    if lib.kind == "transform":
+        return data.apply_transform(run, lib, args, node)
     return calls.unknown_call(run, lib, args, node)
 
 
@@ -164,14 +166,15 @@ def _call_layer(run: Machine, layer: Lib, args: Any, node: Any) -> Value:
     if operation == "rnn":
         return _call_rnn(run, layer, first, args, node)
     if operation == "attention":
-        output = run.term("attention", args.all, node, info={"layer": layer})
+        output = run.term("attention", args.all, node, info={"layer": layer, "args": args})
         output.shape = shape_arguments.shape_of(run, first)
         return Tuple((output, run.term("attention weights", (first,), node)))
     return run.each(first, lambda leaf: _apply(run, layer, operation, leaf, args, node))
 
 
 def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, node: Any) -> Term:
-    output = run.term(operation, (tensor, *args.positional[1:], layer), node, info={"layer": layer})
+    others = (*args.positional[1:], *args.keywords.values())
+    output = run.term(operation, (tensor, *others, layer), node, info={"layer": layer, "args": args})
     output.act = tensors.act_of(run, operation, tensor)
     if operation == "batchnorm":
         output.act = "raw" if type(tensor) is Term and tensor.act == "raw" else None
@@ -185,7 +188,7 @@ def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, n
 
 
 def _call_rnn(run: Machine, layer: Lib, tensor: Value, args: Any, node: Any) -> Value:
-    output = run.term("rnn", args.all, node, info={"layer": layer})
+    output = run.term("rnn", args.all, node, info={"layer": layer, "args": args})
     state = run.term("hidden state", args.all, node, info={"layer": layer})
     if output.shape is None and type(tensor) is Term:
         output.shape, state.shape = layer_shapes.of_recurrent(run, layer, tensor, args)
@@ -211,9 +214,12 @@ def call_loss(run: Machine, name: str, args: Any, node: Any, loss: Lib | None = 
         given = args.positional[0] if args.positional else Term("unknown")
     if target is None:
         target = args.positional[1] if len(args.positional) > 1 else Term("unknown")
-    options = loss.args if loss is not None else args.keywords
+    behind = calls.Arguments(args.positional[2:], args.keywords)
+    options = loss.args if loss is not None else bound(behind, torch_api.options_of(name))
     reduction = run.resolve(options.get("reduction", Const("mean")))
     whole = type(reduction) is Const and reduction.value != "none"
     result = run.term("loss", (given, target), node, LOSS, {"name": name, "options": options})
-    run.note("loss", node, given, name=name, expects=torch_api.LOSSES[name], target=target, result=result, whole=whole)
+    expects = torch_api.LOSSES[name]
+    told = {"name": name, "expects": expects, "target": target, "options": options, "result": result, "whole": whole}
+    run.note("loss", node, given, **told)
     return result

@@ -1,5 +1,20 @@
 """What the analyser knows of torch and its neighbours, as data: names, kinds, parameters and meanings."""
 
+from nndoctor.scan.torch_api.data import (
+    COMPOSITES,
+    DENSE_DATASETS,
+    ESTIMATOR_MODULES,
+    LEARNING_ESTIMATORS,
+    LOADER_PARAMETERS,
+    MOVING_TRANSFORMS,
+    RANDOM_TRANSFORMS,
+    SAMPLERS,
+    TRAIN_FLAG,
+    WRAPPERS,
+    dataset_parameters,
+    is_transform,
+    transform_parameters,
+)
 from nndoctor.scan.torch_api.layers import (
     CONTAINERS,
     LAYERS,
@@ -8,7 +23,7 @@ from nndoctor.scan.torch_api.layers import (
     MODULE_METHODS,
     parameters_of,
 )
-from nndoctor.scan.torch_api.losses import BINARY_LOGITS, LOG_PROBABILITIES, LOGITS, LOSSES
+from nndoctor.scan.torch_api.losses import BINARY_LOGITS, LOG_PROBABILITIES, LOGITS, LOSSES, PROBABILITIES, options_of
 from nndoctor.scan.torch_api.names import canonical, star_names
 from nndoctor.scan.torch_api.operations import (
     ACTIVATION_OPS,
@@ -18,12 +33,15 @@ from nndoctor.scan.torch_api.operations import (
     method_operation,
     operation,
 )
+from nndoctor.scan.torch_api.schedules import scheduler_parameters
 from nndoctor.scan.torch_api.training import (
     AUTOGRAD_FUNCTIONS,
     CLIPS,
     ENGINES,
     HARMLESS,
+    MISSPELT_REQUIRES_GRAD,
     NO_GRAD,
+    NOTED_ATTRIBUTES,
     NOTED_METHODS,
     OPTIMIZER_MODULES,
     OPTIMIZERS,
@@ -37,25 +55,43 @@ __all__ = [
     "BINARY_LOGITS",
     "CASTS",
     "CLIPS",
+    "COMPOSITES",
     "CONTAINERS",
+    "DENSE_DATASETS",
     "ENGINES",
+    "ESTIMATOR_MODULES",
     "HARMLESS",
     "LAYERS",
+    "LEARNING_ESTIMATORS",
     "LIBRARY_MODELS",
+    "LOADER_PARAMETERS",
     "LOGITS",
     "LOG_PROBABILITIES",
     "LOSSES",
+    "MISSPELT_REQUIRES_GRAD",
     "MODE_OPS",
     "MODULE_METHODS",
+    "MOVING_TRANSFORMS",
+    "NOTED_ATTRIBUTES",
     "NOTED_METHODS",
     "NO_GRAD",
     "OPTIMIZERS",
     "OPTIMIZER_MODULES",
+    "PROBABILITIES",
+    "RANDOM_TRANSFORMS",
+    "SAMPLERS",
     "SCALERS",
+    "TRAIN_FLAG",
     "TRANSPARENT",
+    "WRAPPERS",
     "canonical",
+    "dataset_parameters",
+    "is_transform",
     "method_operation",
     "operation",
+    "options_of",
     "parameters_of",
+    "scheduler_parameters",
     "star_names",
+    "transform_parameters",
 ]

@@ -1,9 +1,9 @@
-"""Losses of torch: what each expects of its input."""
+"""Losses of torch: what each expects of its input, and its options by position."""
 
 from __future__ import annotations
 
 LOGITS, LOG_PROBABILITIES, BINARY_LOGITS = "logits", "log-probabilities", "binary logits"
-_PROBABILITIES, _ANY = "probabilities", "any"
+PROBABILITIES, _ANY = "probabilities", "any"
 
 LOSSES = {
     "CrossEntropyLoss": LOGITS,
@@ -16,8 +16,8 @@ LOSSES = {
     "MultiLabelSoftMarginLoss": BINARY_LOGITS,
     "multilabel_soft_margin_loss": BINARY_LOGITS,
     "sigmoid_focal_loss": BINARY_LOGITS,  # of torchvision.ops
-    "BCELoss": _PROBABILITIES,
-    "binary_cross_entropy": _PROBABILITIES,
+    "BCELoss": PROBABILITIES,
+    "binary_cross_entropy": PROBABILITIES,
     **dict.fromkeys(
         """MSELoss L1Loss SmoothL1Loss HuberLoss KLDivLoss PoissonNLLLoss GaussianNLLLoss CTCLoss TripletMarginLoss
         TripletMarginWithDistanceLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss MultiMarginLoss
@@ -28,3 +28,19 @@ LOSSES = {
         _ANY,
     ),
 }
+
+_REDUCED = ("size_average", "reduce", "reduction")
+_CLASSES = ("weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing")
+_BINARY = ("weight", *_REDUCED, "pos_weight")
+_OPTIONS = {
+    **dict.fromkeys(("CrossEntropyLoss", "cross_entropy", "NLLLoss", "NLLLoss2d", "nll_loss"), _CLASSES),
+    **dict.fromkeys(("BCELoss", "binary_cross_entropy"), _BINARY),
+    **dict.fromkeys(("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"), _BINARY),
+    **dict.fromkeys(("MSELoss", "mse_loss", "L1Loss", "l1_loss"), _REDUCED),
+    **dict.fromkeys(("KLDivLoss", "kl_div"), (*_REDUCED, "log_target")),
+}
+
+
+def options_of(loss: str) -> tuple[str, ...]:
+    """The names of a loss's options by position; functions take them behind input and target."""
+    return _OPTIONS.get(loss, ())
