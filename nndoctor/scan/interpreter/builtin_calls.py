@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nndoctor.scan.interpreter import calls, containers, objects, sequences, tables
+from nndoctor.scan.interpreter import calls, containers, kinds, objects, sequences, tables
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, Shape
-from nndoctor.scan.values import FALSE, NONE, TRUE, Class, Const, Container, Function, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.values import (
+    FALSE,
+    NONE,
+    TRUE,
+    Api,
+    Class,
+    Const,
+    Container,
+    Function,
+    Instance,
+    Lib,
+    Term,
+    Tuple,
+    Value,
+)
 
 Builtin = Callable[[Machine, Any, Any], Value]
 
@@ -115,11 +129,16 @@ def _super(run: Machine, args: Any, node: Any) -> Value:
     return Term("unknown")
 
 
+_TENSORS = frozenset({"torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Parameter"})
+
+
 def _isinstance(run: Machine, args: Any, node: Any) -> Value:
     if len(args.positional) == 2:
         value, kind = map(run.resolve, args.positional)
         if type(value) is Instance and type(kind) is Class:
             return TRUE if kind in value.cls.mro else FALSE
+        if type(value) in (Instance, Lib) and kinds.is_model(value) and type(kind) is Api and kind.name in _TENSORS:
+            return FALSE
         if type(value) is Lib and hasattr(kind, "name") and type(kind) is not Class:
             return TRUE if kind.name == value.api else run.pure("isinstance", value, kind)
     return run.pure("isinstance", *args.positional)

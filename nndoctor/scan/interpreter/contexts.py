@@ -7,11 +7,12 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, following, graph, kinds, methods, modes, states, training
+from nndoctor.scan.interpreter import calls, following, graph, kinds, methods, modes, noting, states, training
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import (
     FALSE,
     NONE,
+    TRUE,
     Api,
     Choice,
     Const,
@@ -29,6 +30,7 @@ from nndoctor.scan.values import (
 def escape(run: Machine, value: Value, depth: int = 2) -> None:
     """A value was handed to something that cannot be followed: its protocol state is unknown from now on."""
     kind = type(value)
+    run.program.handed.add(id(value))
     if kind is Choice:
         for leaf in run.leaves(value):
             escape(run, leaf, depth)
@@ -53,6 +55,7 @@ def _escape_model(run: Machine, model: Value) -> None:
     for optimizer in run.optimizers:
         if graph.may_train(run, optimizer, model):
             run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN))
+    run.write(states.cells(model), states.ESCAPED, TRUE)
     modes.forget(run, model)
 
 
@@ -113,6 +116,7 @@ def enter_function(run: Machine, function: Function) -> None:
 def made(run: Machine, instance: Instance, node: Any) -> None:
     """An object of a project class came to be."""
     run.program.instances.setdefault(instance.cls, []).append(instance)
+    noting.made(run, instance, node)
 
 
 def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:

@@ -9,7 +9,11 @@ from nndoctor.scan.interpreter import (
     builtin_calls,
     calls,
     contexts,
+    data,
     dtypes,
+    estimators,
+    graph,
+    kinds,
     layers,
     paths,
     special,
@@ -17,7 +21,7 @@ from nndoctor.scan.interpreter import (
     training,
 )
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Api, Lib, Term, Value
+from nndoctor.scan.values import Api, Container, Lib, Term, Tuple, Value
 
 
 def call_api(run: Machine, api: Api, args: Any, node: Any) -> Value:
@@ -34,6 +38,9 @@ def _called(run: Machine, api: Api, name: str, args: Any, node: Any) -> Value:
     own = special.SPECIAL.get(name)
     if own is not None:
         return own(run, args, node)
+    made = data.make(run, name, args, node) or estimators.make(run, name, args, node)
+    if made is not None:
+        return made
     root = name.partition(".")[0]
     if root in ("os", "sys", "pathlib"):
         return paths.call(run, name, args, node)
@@ -44,10 +51,6 @@ def _called(run: Machine, api: Api, name: str, args: Any, node: Any) -> Value:
     return _call_other(run, api, name, args, node)
 
 
-_LOADER_PARAMETERS = (
-    *("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn"),
-    *("pin_memory", "drop_last", "timeout", "worker_init_fn"),
-)
 _TORCH_ROOTS = frozenset(
     {
         "torch",
@@ -74,12 +77,10 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
         return layers.make(run, name, args, node)
     if last in torch_api.OPTIMIZERS and module.startswith(torch_api.OPTIMIZER_MODULES):
         return _make_optimizer(run, name, args, node)
-    if module.startswith("torch.optim.lr_scheduler"):
-        return run.born(Lib(name, "scheduler", layers.bound(args, ("optimizer",)), run.frame.source, node))
+    if (parameters := torch_api.scheduler_parameters(name)) is not None:
+        return _make_scheduler(run, name, parameters, args, node)
     if name in torch_api.CLIPS:
         return training.clip(run, name, args, node)
-    if name == "torch.utils.data.DataLoader":
-        return run.born(Lib(name, "loader", layers.bound(args, _LOADER_PARAMETERS), run.frame.source, node))
     if name in torch_api.SCALERS:
         return _make_scaler(run, name, args, node)
     if name.startswith(torch_api.LIBRARY_MODELS) and not last.endswith("_Weights"):
@@ -130,8 +131,17 @@ def _make_optimizer(run: Machine, name: str, args: Any, node: Any) -> Value:
     optimizer = Lib(name, "optimizer", layers.bound(args, ("params", "lr")), run.frame.source, node)
     run.born(optimizer)
     training.register(run, optimizer)
-    run.note("optimizer", node, optimizer, args=args)
+    run.note("optimizer", node, optimizer, args=args, trained=graph.trained_by(run, optimizer))
     return optimizer
+
+
+def _make_scheduler(run: Machine, name: str, parameters: tuple[str, ...], args: Any, node: Any) -> Value:
+    scheduler = Lib(name, "scheduler", layers.bound(args, parameters), run.frame.source, node)
+    for part in scheduler.args.values():  # the schedules that it runs are not stepped by themselves
+        for leaf in run.leaves(part):
+            run.program.handed.update(map(id, kinds.held(leaf) if type(leaf) in (Tuple, Container) else ()))
+    run.note("scheduler", node, scheduler, args=args)
+    return run.born(scheduler)  # type: ignore[no-any-return]
 
 
 def _make_scaler(run: Machine, name: str, args: Any, node: Any) -> Value:

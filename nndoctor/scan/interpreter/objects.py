@@ -12,9 +12,11 @@ from nndoctor.scan.interpreter import (
     contexts,
     following,
     imports,
+    kinds,
     layers,
     modes,
     module_methods,
+    noting,
     statements,
     tensors,
 )
@@ -107,6 +109,8 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     """`receiver.name = value`."""
     receiver = run.resolve(receiver)
     kind = type(receiver)
+    if kind is not Choice and (name in torch_api.NOTED_ATTRIBUTES or kinds.is_model(value)):
+        _note_attribute(run, receiver, name, value, node)
     if kind is Instance:
         member = receiver.cls.find(name)
         if type(member) is Function and SETTER in member.attrs:
@@ -114,12 +118,21 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
             return
     if kind is Instance or kind is Lib or kind is Class or kind is Module:
         run.write(receiver.attrs, name, value)
+        noting.part(run, receiver, name, value, node)
         contexts.attribute_set(run, receiver, name, value, node)
     elif kind is Term:
+        run.program.handed.add(id(value))
         if receiver.attrs is None:
             receiver.attrs = {}
         run.write(receiver.attrs, name, value)
         contexts.attribute_set(run, receiver, name, value, node)
+
+
+def _note_attribute(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
+    """Remember that an attribute which matters to training was set, or that a module took the place of another."""
+    before = receiver.attrs.get(name) if type(receiver) in (Instance, Lib) else None
+    if name in torch_api.NOTED_ATTRIBUTES or any(kinds.is_model(leaf) for leaf in run.leaves(before)):
+        run.note("attribute", node, receiver, name=name, value=value, before=before)
 
 
 def delete_attribute(run: Machine, receiver: Value, name: str, node: Any) -> None:

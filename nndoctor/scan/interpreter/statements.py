@@ -12,6 +12,7 @@ from nndoctor.scan.interpreter import (
     contexts,
     following,
     imports,
+    noting,
     objects,
     operators,
     sequences,
@@ -22,7 +23,7 @@ from nndoctor.scan.interpreter import (
 from nndoctor.scan.interpreter.frames import BREAK, CONTINUE, RAISE, RETURN, Signal
 from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
 from nndoctor.scan.program import Loop
-from nndoctor.scan.values import NONE, Choice, Container, Function, Scope, Term, Value
+from nndoctor.scan.values import NONE, Container, Function, Scope, Term, Value
 
 MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
 
@@ -65,7 +66,8 @@ def _nothing(run: Machine, node: Any) -> Signal:
 
 
 def _expression(run: Machine, node: cst.Expr) -> Signal:
-    run.dispatch[type(node.value)](run, node.value)
+    value = run.dispatch[type(node.value)](run, node.value)
+    noting.dropped(run, node.value, value)
     return None
 
 

@@ -36,7 +36,7 @@ NOTED_METHODS = frozenset(
     """add_param_group cpu detach eq item load_state_dict named_parameters parameters requires_grad_
     set_epoch squeeze state_dict""".split()
 )
-# Attributes whose setting is noted for the rules: whether a parameter is trained, spelt rightly or wrongly, and its value.
+# Attributes whose setting is noted for the rules: whether a parameter is trained, spelt rightly or not, and its value.
 MISSPELT_REQUIRES_GRAD = frozenset(
     """require_grad requires_grads require_grads required_grad requires_gradient require_gradient requires_gradients
     require_gradients requries_grad requies_grad requres_grad requiers_grad requires_gard require_grad_
