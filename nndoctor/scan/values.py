@@ -182,7 +182,9 @@ class Lib:
 
     def __init__(self, api: str, kind: str, args: dict[str, Value], source: SourceFile, node: cst.CSTNode) -> None:
         self.api = api  # canonical dotted name
-        self.kind = kind  # "layer", "container", "model", "loss", "optimizer", "scaler", "scheduler" or "loader"
+        # Of models: "layer", "container", "model", "loss"; of the step: "optimizer", "scaler", "scheduler"; of data:
+        # "loader", "dataset", "sampler", "transform", "estimator".
+        self.kind = kind
         self.args = args
         self.source = source
         self.node = node

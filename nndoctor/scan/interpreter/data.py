@@ -1,17 +1,107 @@
-"""Loaders, datasets and other objects that yield or hold batches."""
+"""Loaders, datasets, samplers and transforms: how they are made, and what iterating, indexing or calling yields."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from nndoctor.scan.interpreter import calls, following
+from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import calls, containers, dtypes, following, layers
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Function, Instance, Lib, Term, Value
+from nndoctor.scan.values import Function, Instance, Lib, Term, Tuple, Value
+
+OPEN = "$open"  # set on an object that may have been given arguments nobody can see (`**kwargs`)
+
+_DATA = "torch.utils.data."
 
 
-def batch(run: Machine, loader: Lib) -> Value:
-    """What one iteration over a loader yields."""
-    return run.pure("batch", loader)
+def make(run: Machine, name: str, args: Any, node: Any) -> Value | None:
+    """What a class or function that has to do with data returns; None for any other name."""
+    if name.startswith(_DATA):
+        return _make_of_torch(run, name, args, node)
+    if name.startswith("torchvision.datasets."):
+        return _make(run, name, "dataset", torch_api.dataset_parameters(name.rpartition(".")[2]), args, node)
+    if torch_api.is_transform(name):
+        return _make(run, name, "transform", torch_api.transform_parameters(name.rpartition(".")[2]), args, node)
+    return None
+
+
+def _make_of_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
+    last = name[len(_DATA) :]
+    if last == "DataLoader":
+        return _make(run, name, "loader", torch_api.LOADER_PARAMETERS, args, node)
+    if last in torch_api.WRAPPERS:
+        made = _make(run, name, "dataset", torch_api.WRAPPERS[last], args, node)
+        if last == "TensorDataset":
+            made.args["tensors"] = Tuple(args.positional)
+        return made
+    if last in torch_api.SAMPLERS:
+        return _make(run, name, "sampler", torch_api.SAMPLERS[last], args, node)
+    return _random_split(run, args, node) if last == "random_split" else None
+
+
+def _make(run: Machine, name: str, kind: str, parameters: tuple[str, ...], args: Any, node: Any) -> Lib:
+    made = Lib(name, kind, layers.bound(args, parameters), run.frame.source, node)
+    if args.open:
+        made.attrs[OPEN] = True
+    return run.born(made)  # type: ignore[no-any-return]
+
+
+def _random_split(run: Machine, args: Any, node: Any) -> Value:
+    """`random_split(dataset, lengths)`: as many subsets as there are lengths."""
+    dataset = args.get(0, "dataset") or Term("unknown")
+    lengths = containers.known_items(run, args.get(1, "lengths") or Term("unknown"))
+    if lengths is None:
+        return run.term("call", args.all, node)
+    return Tuple(tuple(_random_part(run, dataset, length, node) for length in lengths))
+
+
+def _random_part(run: Machine, dataset: Value, length: Value, node: Any) -> Lib:
+    indices = run.term(RANDOM_PART, (dataset, length), node)
+    return run.born(Lib(f"{_DATA}Subset", "dataset", {"dataset": dataset, "indices": indices}, run.frame.source, node))  # type: ignore[no-any-return]
+
+
+RANDOM_PART = "random part"  # the operation of the indices that `random_split` draws
+
+
+def initialise_dataset(run: Machine, instance: Instance, args: Any) -> None:
+    """`super().__init__(...)` of a dataset that derives from one of torchvision: its arguments become attributes."""
+    for root in instance.cls.roots:
+        if root.startswith("torchvision.datasets."):
+            parameters = torch_api.dataset_parameters(root.rpartition(".")[2])
+            for name, value in layers.bound(args, parameters).items():
+                run.write(instance.attrs, name, value)
+
+
+def batch(run: Machine, source: Lib) -> Value:
+    """What one iteration over a loader, or over a dataset without one, yields."""
+    return run.pure("example" if source.kind == "dataset" else "batch", source)
+
+
+# Transforms -----------------------------------------------------------------------------------------------------------
+
+TRANSFORMED = "transformed"  # the operation of what a transform returns
+
+
+def apply_transform(run: Machine, transform: Lib, args: Any, node: Any) -> Value:
+    """`transform(image)`, `transform(image=image, mask=mask)`."""
+    result = run.term(TRANSFORMED, (*args.all, transform), node, info={"layer": transform})
+    result.dtype = _dtype_after(run, transform, args)
+    run.note("transform", node, transform, args=args, result=result)
+    return result
+
+
+def _dtype_after(run: Machine, transform: Lib, args: Any) -> str | None:
+    name = transform.name
+    if name == "ToTensor":
+        return dtypes.FLOAT
+    if name == "PILToTensor":
+        return dtypes.UINT8
+    steps = containers.known_items(run, transform.args.get("transforms")) if name == "Compose" else None
+    made = [step.name for step in steps or () if type(step) is Lib and step.kind == "transform"]
+    return dtypes.FLOAT if "ToTensor" in made and len(made) == len(steps or ()) else None
+
+
+# Objects of the project -----------------------------------------------------------------------------------------------
 
 
 def iterate_instance(run: Machine, instance: Instance, node: Any) -> Value:

@@ -10,12 +10,14 @@ from nndoctor.scan.interpreter import (
     calls,
     contexts,
     dtypes,
+    estimators,
     following,
     graph,
     kinds,
     library,
     modes,
     module_methods,
+    options,
     paths,
     tensors,
     training,
@@ -28,6 +30,10 @@ def term_method(run: Machine, receiver: Term, name: str, args: Any, node: Any) -
     """A method of a tensor or of an unknown value."""
     if receiver.op == "path":
         return paths.method(run, receiver, name)
+    if receiver.op == options.PARSER:
+        told = options.method(run, receiver, name, args, node)
+        if told is not None:
+            return told
     if receiver.op == "super":
         return _of_super(run, receiver, name, args, node)
     if receiver.attrs is not None and name in receiver.attrs:
@@ -277,6 +283,11 @@ def _scheduler_step(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:
 
 
 _BY_KIND: dict[str, dict[str, Callable[[Machine, Lib, Any, Any], Value]]] = {
+    "estimator": {
+        "fit": estimators.fit,
+        "transform": estimators.transform,
+        "fit_transform": estimators.fit_transform,
+    },
     "optimizer": {"step": _lib_step, "zero_grad": _lib_zero},
     "scaler": {"scale": _lib_scale, "step": _lib_scaler_step, "unscale_": _lib_unscale, "update": _lib_update},
     "scheduler": {"step": _scheduler_step},

@@ -7,6 +7,7 @@ from typing import Any
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import (
     calls,
+    data,
     layers,
     modes,
     sequences,
@@ -35,11 +36,12 @@ def knows_method(instance: Instance, name: str) -> bool:
 
 
 def initialise_base(run: Machine, instance: Instance, args: Any, node: Any) -> None:
-    """`super().__init__(...)` that reaches a library class: containers take their children."""
+    """`super().__init__(...)` that reaches a library class: containers take their children, datasets what they read."""
     for root in instance.cls.roots:
         name = root.rpartition(".")[2]
         if root.startswith("torch.nn.") and name in torch_api.CONTAINERS:
             layers.fill(run, instance, name, args, node)
+    data.initialise_dataset(run, instance, args)
 
 
 def module_method(run: Machine, module: Value, name: str, args: Any, node: Any) -> Value:
