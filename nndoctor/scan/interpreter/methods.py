@@ -63,6 +63,8 @@ def _unknown_method(run: Machine, receiver: Term, name: str, args: Any, node: An
         contexts.escape(run, value)
     if kinds.is_model(receiver) and not name.startswith("_"):
         contexts.escape(run, receiver)
+    if name in ("add_module", "append", "insert", "extend"):
+        library_models.change_part(run, receiver, NONE)
     if receiver.op == dtypes.IMAGE and dtypes.is_byte_image(run, name, args):
         return run.term(dtypes.IMAGE, (receiver, *args.all), node)
     return run.term("call", (run.pure("attribute", receiver, name), receiver, *args.all), node)

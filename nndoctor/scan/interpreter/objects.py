@@ -14,6 +14,7 @@ from nndoctor.scan.interpreter import (
     imports,
     kinds,
     layers,
+    library_models,
     modes,
     module_methods,
     noting,
@@ -125,6 +126,7 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         if receiver.attrs is None:
             receiver.attrs = {}
         run.write(receiver.attrs, name, value)
+        library_models.change_part(run, receiver, value)
         contexts.attribute_set(run, receiver, name, value, node)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import libcst as cst
 
-from nndoctor.scan.interpreter import calls, following, imports, modes, objects, statements
+from nndoctor.scan.interpreter import calls, following, imports, kinds, modes, objects, statements
 from nndoctor.scan.interpreter.expressions import EVALUATE
 from nndoctor.scan.interpreter.frames import Frame
 from nndoctor.scan.interpreter.machine import Machine
@@ -18,7 +18,7 @@ from nndoctor.scan.interpreter.statements import EXECUTE
 from nndoctor.scan.program import Program
 from nndoctor.scan.project import Project
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Class, Const, Function, Instance, Scope, Term, Value
+from nndoctor.scan.values import Class, Const, Container, Function, Instance, Scope, Term, Tuple, Value
 
 RECURSION_LIMIT = 8_000  # about 40 Python frames for each call followed, and deep expressions besides
 DEBUG = "NNDOCTOR_DEBUG"
@@ -40,6 +40,7 @@ def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
     finally:
         sys.setrecursionlimit(limit)
     program.backpropagated = _backpropagated(program)
+    program.terms = run.terms.values()
     return program
 
 
@@ -143,8 +144,15 @@ def _unknown_arguments(function: Function) -> calls.Arguments:
 def _run_root(run: Machine, function: Function) -> None:
     known = list(run.optimizers)
     with _frame(run, function.source, function.scope):
-        following.call_function(run, function, _unknown_arguments(function), function.node)
+        _hand_over(run, following.call_function(run, function, _unknown_arguments(function), function.node))
     run.optimizers = known
+
+
+def _hand_over(run: Machine, result: Value) -> None:
+    """What a function returns that nobody calls goes to a caller who cannot be followed."""
+    for leaf in run.leaves(result):
+        held = kinds.held(leaf) if type(leaf) in (Tuple, Container) else (leaf,)
+        run.program.handed.update(map(id, held))
 
 
 def _call_root(run: Machine, method: Function, receiver: Value) -> None:
@@ -155,6 +163,7 @@ def _call_root(run: Machine, method: Function, receiver: Value) -> None:
         run.in_forward += 1
     try:
         result = following.call_function(run, bound, _unknown_arguments(method), method.node)
+        _hand_over(run, result)
         if method.name == "training_step":
             run.note("training step", method.node, result)
     finally:

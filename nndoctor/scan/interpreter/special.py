@@ -12,6 +12,7 @@ from nndoctor.scan.interpreter import (
     dtypes,
     layer_shapes,
     layers,
+    options,
     training,
 )
 from nndoctor.scan.interpreter.machine import Machine
@@ -45,7 +46,13 @@ def _set_grad(run: Machine, args: Any, node: Any) -> Value:
 
 
 def _autocast(run: Machine, args: Any, node: Any) -> Value:
-    return Term("context", (), None, node, None, {"amp": TRUE})
+    old = args.positional[:1] if args.positional and not _is_text(args.positional[0]) else ()  # torch.cuda.amp's
+    enabled = run.resolve(args.get(2, "enabled") or next(iter(old), TRUE))
+    return Term("context", (), None, node, None, {"amp": enabled})
+
+
+def _is_text(value: Value) -> bool:
+    return type(value) is not Const or isinstance(value.value, str)
 
 
 def _first_argument(run: Machine, args: Any, node: Any) -> Value:
@@ -113,7 +120,7 @@ def _attention(run: Machine, args: Any, node: Any) -> Value:
     rate = args.get(4, "dropout_p")
     if rate is not None:
         run.note("functional dropout", node, query, rate=rate, switched=False)
-    result = run.term("sdpa", args.all, node)
+    result = run.term("sdpa", args.all, node, info={"args": args})
     dims = [
         tensor.shape.dims if type(tensor) is Term and tensor.shape is not None else None for tensor in (query, value)
     ]
@@ -180,6 +187,7 @@ SPECIAL: dict[str, Special] = {
     "functools.partial": _partial,
     "collections.OrderedDict": _ordered_dict,
     "torch.device": _device,
+    "argparse.ArgumentParser": options.make,
     "PIL.Image.open": _image,
     "PIL.Image.fromarray": _image_of_array,
     **{f"PIL.ImageOps.{name}": _first_argument for name in _IMAGE_OPERATIONS},

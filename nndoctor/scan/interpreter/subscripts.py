@@ -130,12 +130,15 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
         training.forget_gradients(run, target)
     if type(holder) is Term:
         dtypes.store(holder, value)
+        library_models.change_part(run, holder, value)
     index = run.dispatch[type(part)](run, part)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:
             sequences.replace_slice(run, holder, _bounds(run, index), value, target)
         return
     index = run.resolve(index)
+    if type(holder) is Term and type(index) is Const and index.value == "lr":
+        run.note("rate", target, holder, value=value)
     if type(holder) is Container or _is_module_list(holder):
         if type(run.read(holder.attrs, ITEMS)) is dict:
             tables.put(run, holder, index, value)

@@ -43,6 +43,7 @@ def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
         scaled=graph.is_scaled(loss),
         modes=tuple(graph.forwards(loss)),
         amp=run.amp,
+        args=args,
     )
     scale = "scaled" if graph.is_scaled(loss) else "plain"
     for optimizer in fed:
