@@ -16,6 +16,7 @@ from nndoctor.scan.interpreter import (
     methods,
     modes,
     module_methods,
+    noting,
     objects,
     subscripts,
 )
@@ -79,6 +80,7 @@ def evaluate_call(run: Machine, node: cst.Call) -> Value:
 def _in_place(run: Machine, func: cst.Attribute, result: Value) -> None:
     """`x.clamp_(...)`: the name means the changed tensor from now on."""
     if torch_api.method_operation(func.attr.value) is not None and type(func.value) is cst.Name:
+        noting.in_place(run, run.lookup(func.value.value), result, func)
         run.assign(func.value.value, result)
 
 

@@ -11,6 +11,7 @@ from nndoctor.scan.interpreter import (
     calls,
     contexts,
     modes,
+    noting,
     statements,
 )
 from nndoctor.scan.interpreter.frames import RETURN, Frame
@@ -187,11 +188,13 @@ def _run_body(run: Machine, function: Function, frame: Frame) -> Value:
         run.release()
     if frame.yields:
         return Term("generator", (_joined(run, [(value, None, {}) for value in frame.yields], 0),))
-    if not frame.results:
-        return NONE
-    if signal is None:  # some path falls off the end
+    falls_off = signal is None  # some path reaches the end
+    returned = bool(frame.results)
+    if falls_off:
         frame.results.append((NONE, function.node, {}))
-    return _joined(run, frame.results, frame.assumed)
+    value = _joined(run, frame.results, frame.assumed) if frame.results else NONE
+    noting.output(run, function, value, returned, falls_off)
+    return value
 
 
 def _joined(run: Machine, results: list[Any], known: int) -> Value:

@@ -30,6 +30,7 @@ from nndoctor.scan.torch_api.operations import (
     ACTS,
     CASTS,
     TRANSPARENT,
+    WITHOUT_EFFECT,
     method_operation,
     operation,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "SCALERS",
     "TRAIN_FLAG",
     "TRANSPARENT",
+    "WITHOUT_EFFECT",
     "WRAPPERS",
     "canonical",
     "dataset_parameters",

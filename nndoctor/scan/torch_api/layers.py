@@ -83,6 +83,9 @@ _OF_OPERATION: dict[str, tuple[str, ...]] = {
     "unflatten": ("dim", "unflattened_size"),
     "attention": _ATTENTION,
     "pool": ("kernel_size", "stride", "padding"),
+    **dict.fromkeys(("relu", "relu6", "selu", "silu", "mish", "hardswish", "hardsigmoid"), ("inplace",)),
+    "leakyrelu": ("negative_slope", "inplace"),
+    **dict.fromkeys(("elu", "celu"), ("alpha", "inplace")),
 }
 _OF_CLASS: dict[str, tuple[str, ...]] = {
     "LazyLinear": ("out_features", "bias"),

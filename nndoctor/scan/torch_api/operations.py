@@ -34,6 +34,12 @@ ACTIVATION_OPS = frozenset(
     """relu relu6 tanh hardtanh hardsigmoid softsign leakyrelu prelu rrelu elu selu celu gelu silu mish softplus
     hardswish sigmoid glu hardshrink softshrink tanhshrink threshold""".split()
 )
+# What only computes: a statement that is such a call, and does not write in place, does nothing.
+WITHOUT_EFFECT = ACTIVATION_OPS | frozenset(
+    """view reshape flatten permute transpose squeeze unsqueeze expand repeat to cuda cpu float double half bfloat16 long
+    detach contiguous clamp abs neg exp log sqrt round masked_fill softmax log_softmax dropout normalize cat stack
+    movedim + - * / **""".split()
+)
 CASTS = frozenset("to cuda cpu float half double type bfloat16".split())
 
 _RENAMED = {

@@ -1,0 +1,49 @@
+"""Notes for rules about modules: the parts they are given, what their forward returns, and results that nobody takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import kinds
+from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.values import Api, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+
+_HOLDERS = frozenset({Lib, Instance, Container, Tuple})
+
+
+def part(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None:
+    """Note that a module was given an attribute that is a module, or may hold some."""
+    if kinds.is_module(owner) and any(type(leaf) in _HOLDERS for leaf in run.leaves(value)):
+        run.note("part", node, owner, name=name, value=value)
+
+
+def made(run: Machine, instance: Instance, node: Any) -> None:
+    """Note that an object of a module class of the project was made."""
+    if instance.cls.is_module:
+        run.note("made", node, instance)
+
+
+def output(run: Machine, function: Function, value: Value, returns: bool, falls_off: bool) -> None:
+    """Note what the forward of a module gave, and whether paths end with a `return` and at the end of its body."""
+    if function.name == "forward" and kinds.is_module(function.receiver):
+        told = {"result": value, "returns": returns, "falls_off": falls_off, "names": dict(run.frame.scope.names)}
+        run.note("output", function.node, function.receiver, **told)
+
+
+def in_place(run: Machine, tensor: Value, result: Value, node: Any) -> None:
+    """Note that an operation wrote its result over the tensor that it was given."""
+    if type(tensor) is Term and type(result) is Term:
+        run.note("in place", node, tensor, result=result)
+
+
+def dropped(run: Machine, node: cst.BaseExpression, value: Value) -> None:
+    """Note a statement that is but an expression, if it may have been meant to change something."""
+    kind = type(value)
+    if type(node) is cst.Attribute:
+        if kind is Method or kind is Function or kind is Api or (kind is Term and value.op == "attribute"):
+            run.note("dropped", node, value, name=node.attr.value)
+    elif type(node) is cst.Call and kind is Term and value.op in torch_api.WITHOUT_EFFECT and value.node is node:
+        run.note("dropped", node, value, name=value.op)
