@@ -1,0 +1,149 @@
+"""Losses that no gradient leaves: decisions between model and loss, and losses that were cut from their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nndoctor.findings import Confidence
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.gradient_flow import HARD, Flow, flow, is_generated
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.values import LOSS, Site, Term, Value
+
+
+@rule("ND111")
+def loss_on_hard_decision(program: Program) -> Iterator[Draft]:
+    told: set[int] = set()
+    for event in program.of("loss"):
+        if id(event.details["result"]) not in program.backpropagated:
+            continue
+        cut = _decision(event, event.subject)
+        if cut is not None and flow(event.details["target"]).carries is False:
+            told.add(id(event.details["result"]))
+            yield _decided(wording.argument_site(event.site), cut)
+    for event in program.of("backward", "training step"):
+        cut = _decision(event, event.subject)
+        if cut is not None and not told & set(_loss_terms(event.subject)):
+            yield _decided(_site(cut) or event.site, cut)
+
+
+def _decision(event: Event, value: Value) -> Term | None:
+    """The operation that decides, if it is what keeps every gradient from a tensor."""
+    flows = [flow(option) for option in event.tensors(value)]
+    if not flows or not all(found.is_severed for found in flows):
+        return None
+    cuts = [cut for found in flows for cut in found.cuts]
+    return cuts[0] if all(is_decision(cut) for cut in cuts) else None
+
+
+def is_decision(cut: Term) -> bool:
+    """Whether a tensor was made into a choice: a class, a bit, a token."""
+    return cut.op in HARD or is_generated(cut)
+
+
+_WORDS = {
+    "argmax": "an argmax",
+    "argmin": "an argmin",
+    "generated": "the generated tokens",
+    "call": "the tokens that generate() chose",
+    "number": "a Python int",
+    "long": "integers",
+    "int": "integers",
+    "round": "rounded",
+    "multinomial": "a sample",
+    "bernoulli": "a sample",
+}
+_COMPARED = frozenset("Equal GreaterThan GreaterThanEqual LessThan LessThanEqual eq ne gt lt ge le".split())
+
+
+def _decided(site: Site, cut: Term) -> Draft:
+    what = "a comparison" if cut.op in _COMPARED else _WORDS.get(cut.op, f"the result of {cut.op}")
+    where = f" ({wording.place(cut)})" if cut.node is not None else ""
+    message = f"`{wording.text(site)}` is {what}{where}: no gradient gets from the loss to the model"
+    evidence = tuple((place, "the model's output becomes a decision here") for place in [_site(cut)] if place)
+    return Draft("ND111", site, message, evidence)
+
+
+def _site(term: Term) -> Site | None:
+    return Site(term.source, term.node) if term.source is not None and term.node is not None else None
+
+
+def _loss_terms(value: Value) -> Iterator[int]:
+    """The ids of a loss and of the terms that it is a sum of."""
+    stack, seen = [value], set()
+    while stack:
+        term = stack.pop()
+        if type(term) is Term and id(term) not in seen:
+            seen.add(id(term))
+            yield id(term)
+            stack.extend(term.inputs)
+
+
+# ND112
+
+
+@rule("ND112")
+def loss_cut_from_graph(program: Program) -> Iterator[Draft]:
+    told: set[int] = set()
+    for event in program.of("backward"):
+        options = event.tensors(event.subject)
+        flows = [flow(option) for option in options]
+        if flows and all(_is_cut(found) for found in flows):
+            told.update(map(id, options))
+            yield _cut(event, flows[0].cuts[0])
+    yield from _made_leaves(program)
+    yield from _wrapped(program, told)
+
+
+def _is_cut(found: Flow) -> bool:
+    return found.is_severed and not all(is_decision(cut) for cut in found.cuts)
+
+
+_HOW = {
+    "item": "takes a Python number",
+    "float number": "takes a Python number",
+    "tensor": "copies the number into a new tensor",
+    "detach": "detaches it",
+    "data": "takes its data",
+    "numpy": "goes through numpy",
+}
+
+
+def _cut(event: Event, cut: Term) -> Draft:
+    site = _site(cut) or event.site
+    how = _HOW.get(cut.op, "copies the numbers")
+    message = f"`{wording.text(site)}` {how} and leaves the graph behind: backward reaches no parameter"
+    return Draft("ND112", site, message, ((event.site, "back-propagated here"),))
+
+
+def _backward_leaves(program: Program) -> dict[int, Event]:
+    """The values that are back-propagated, by their id."""
+    return {id(leaf): event for event in program.of("backward") for leaf in event.tensors(event.subject)}
+
+
+def _made_leaves(program: Program) -> Iterator[Draft]:
+    """`loss.requires_grad = True`: torch allows it for tensors without a graph only."""
+    leaves = _backward_leaves(program)
+    for event in program.of("attribute"):
+        if event.details["name"] != "requires_grad":
+            continue
+        for leaf in event.options(event.subject):
+            later = leaves.get(id(leaf))
+            if later is None or type(leaf) is not Term or leaf.act != LOSS or flow(leaf).is_severed:
+                continue  # where it is severed, the cause is told
+            name = wording.text(event.site)
+            message = f"`{name} = True` is allowed only for a loss without a graph, whose backward reaches no parameter"
+            yield Draft("ND112", event.site, message, ((later.site, "back-propagated here"),), Confidence.LIKELY)
+
+
+def _wrapped(program: Program, told: set[int]) -> Iterator[Draft]:
+    """`Variable(loss)`: since torch 0.4 the result is a new tensor without a graph."""
+    leaves = _backward_leaves(program)
+    for event in program.calls("torch.autograd.Variable"):
+        given = event.details["args"].get(0, "data")
+        for leaf in event.options(given):
+            later = leaves.get(id(leaf))
+            if later is not None and id(leaf) not in told and type(leaf) is Term and leaf.act == LOSS:
+                message = f"`{wording.text(event.site)}` is a new tensor without a graph: backward reaches no parameter"
+                yield Draft("ND112", event.site, message, ((later.site, "back-propagated here"),))
