@@ -72,11 +72,7 @@ def _module_parts(run: Machine, module: Value, name: str, args: Any, node: Any) 
     if name in subscripts.CHANGES and module.attrs.get("$items") is not None:
         return subscripts.change_modules(run, module, name, args, node)
     if name in ("children", "modules", "named_children", "named_modules", "items", "values"):
-        return (
-            run.pure("element", module)
-            if name.startswith("named") or name == "items"
-            else run.term("modules", (module,), node)
-        )
+        return run.pure("element", module) if name == "items" else run.term("modules", (module,), node)
     if name.startswith("register_forward"):  # a hook may change what comes out
         run.write(module.attrs, "$hooked", TRUE)
     if name == "register_buffer" and len(args.positional) > 1 and type(args.positional[0]) is Const:
