@@ -19,7 +19,18 @@ def operate(run: Machine, op: str, args: Any, node: Any, info: dict[str, Any] | 
     """The result of a tensor operation on the arguments of a call, the tensor itself first."""
     result = run.term(op, args.all, node, info=info or {"args": args})
     settle(run, result, args, node)
+    if op in SOFTMAXES:
+        note_softmax(run, result, args.get(1, "dim") or args.keywords.get("axis"), args.open, node)
     return result
+
+
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+
+
+def note_softmax(run: Machine, result: Term, axis: Value | None, is_open: bool, node: Any) -> None:
+    """A softmax and the axis it was told; None if it was told none."""
+    axis = Term("unknown") if axis is None and is_open else axis
+    run.note("softmax", node, result.inputs[0], axis=run.resolve(axis) if axis is not None else None, result=result)
 
 
 def settle(run: Machine, result: Term, args: Any, node: Any) -> None:
@@ -140,9 +151,17 @@ def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
         found = value.attrs.get(("item", index.value))
         if found is not None:
             return found
-    if not _is_tensor(value):
+    if not _is_tensor(value) and not _cuts(index):
         return run.pure("item", value, index) if type(index) in (Const, Term) else run.term("item", (value,), node)
     return _indexed(run, value, index.items if type(index) is Tuple else (index,), node)
+
+
+def _cuts(index: Value) -> bool:
+    """Whether an index has a slice among others, as only those of tensors and arrays have."""
+    return type(index) is Tuple and any(type(part) is Term and part.op in _SLICES for part in index.items)
+
+
+_SLICES = frozenset({"slice", "full slice"})
 
 
 def _is_place(index: Value) -> bool:
