@@ -1,34 +1,48 @@
 """The rules of the static pass, one module a family; importing the package registers them all."""
 
 from nndoctor.scan.rules import (
+    accuracy,
     amp,
     attention,
     averages,
+    batch_axis,
     layers,
+    loading,
     loss_graph,
+    loss_terms,
     losses,
     modes,
     optimizers,
+    padding,
     parameters,
+    results,
     shapes,
     steps,
+    weight_penalties,
 )
 from nndoctor.scan.rules.registry import RULES, Draft, codes, rule
 
 __all__ = [
     "RULES",
     "Draft",
+    "accuracy",
     "amp",
     "attention",
     "averages",
+    "batch_axis",
     "codes",
     "layers",
+    "loading",
     "loss_graph",
+    "loss_terms",
     "losses",
     "modes",
     "optimizers",
+    "padding",
     "parameters",
+    "results",
     "rule",
     "shapes",
     "steps",
+    "weight_penalties",
 ]

@@ -1,0 +1,1 @@
+"""Padded sequences: what of the padding counts in the loss."""
