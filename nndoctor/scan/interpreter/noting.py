@@ -1,4 +1,4 @@
-"""Notes for rules about modules: the parts they are given, what their forward returns, and results that nobody takes."""
+"""Notes for rules about modules: the parts they get, what their forward returns, and results that nobody takes."""
 
 from __future__ import annotations
 
