@@ -91,7 +91,9 @@ def models(value: Value) -> list[Value] | None:
 
 def is_scaled(loss: Value) -> bool:
     """Whether a gradient scaler multiplied the loss."""
-    return any(type(leaf) is Term and leaf.op == "scaled" for leaf in _options(loss))
+    terms = [leaf for leaf in _options(loss) if type(leaf) is Term]
+    sums = [term for term in terms if term.op in ("+", "/", "*")]
+    return any(term.op == "scaled" for term in terms) or any(is_scaled(part) for term in sums for part in term.inputs)
 
 
 def _options(value: Value) -> Iterator[Value]:

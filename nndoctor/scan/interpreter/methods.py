@@ -15,6 +15,7 @@ from nndoctor.scan.interpreter import (
     graph,
     kinds,
     library,
+    library_models,
     modes,
     module_methods,
     options,
@@ -183,12 +184,12 @@ def _parameters(run: Machine, receiver: Term, args: Any, node: Any) -> Value | N
 def _scale(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
     if len(args.all) != 1 or "scaler" not in kinds.name_of(receiver).lower():
         return None
-    return _scaled(run, args, node)
+    return _scaled(run, receiver, args, node)
 
 
-def _scaled(run: Machine, args: Any, node: Any) -> Value:
+def _scaled(run: Machine, scaler: Value, args: Any, node: Any) -> Value:
     loss = run.resolve(args.all[0])
-    return run.term("scaled", (loss,), node, LOSS)
+    return run.term("scaled", (loss,), node, LOSS, {"scaler": scaler})
 
 
 def _unscale(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
@@ -261,7 +262,7 @@ def _lib_scale(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:
     enabled = receiver.args.get("enabled")
     if enabled is not None and run.truth(enabled) is False:
         return args.all[0] if args.all else Term("unknown")
-    return _scaled(run, args, node) if args.all else Term("unknown")
+    return _scaled(run, receiver, args, node) if args.all else Term("unknown")
 
 
 def _lib_scaler_step(run: Machine, receiver: Lib, args: Any, node: Any) -> Value:

@@ -16,7 +16,7 @@ def make(run: Machine, args: Any, node: Any) -> Value:
     """`argparse.ArgumentParser(...)`."""
     parser = Term(PARSER, (), run.frame.source, node)
     parser.attrs = {}
-    return run.born(parser)  # type: ignore[no-any-return]
+    return run.born(parser)
 
 
 def method(run: Machine, parser: Term, name: str, args: Any, node: Any) -> Value | None:

@@ -1,0 +1,113 @@
+"""Optimizers as they are made: their rates and penalties; and the old name of clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from nndoctor.findings import Confidence
+from nndoctor.scan.interpreter import graph, kinds
+from nndoctor.scan.numbers import Number, number
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.values import FALSE, Const, Lib, Term, Value
+
+_ADAMS = frozenset("Adam AdamW Adamax NAdam RAdam AdamP Adam8bit AdamW8bit PagedAdamW8bit FusedAdam".split())
+# Their step is not proportional to the rate alone, so that a rate of 1 is usual.
+_SCALE_THEMSELVES = frozenset("Adadelta ASGD LBFGS Rprop Adafactor Prodigy Optimizer Muon".split())
+# Adam moves each weight by about the rate at each step, and the weights of a layer of width n start at about n ** -0.5:
+# from 0.05 on a few steps replace them. Toy problems of one layer bear it.
+ADAM_TOO_HIGH = 0.05
+# Language models with averaged SGD start at 20 or 30; nothing that trains starts at 100.
+SGD_UNUSUAL, SGD_TOO_HIGH = 10, 100
+# Weights are float32 numbers near 0.01 to 1, whose spacing is about 1e-9 to 1e-7.
+TOO_LOW = 1e-7
+MEANT_NEGATIVE = 1000  # from here on the sign of the exponent was forgotten
+
+
+@rule("ND214")
+def suspicious_learning_rate(program: Program) -> Iterator[Draft]:
+    for event in program.of("optimizer"):
+        rate = number(event.subject.args.get("lr"))
+        if rate is None or rate.value <= 0 or _is_replaced(program, event.subject):
+            continue
+        found = _verdict(event, rate.value)
+        if found is not None:
+            yield _suspicious(event, rate, *found)
+
+
+def _is_replaced(program: Program, optimizer: Lib) -> bool:
+    """Whether something may set another rate, or multiply it by a function of its own."""
+    if id(optimizer) in program.handed:
+        return True
+    for event in program.of("scheduler"):
+        if event.subject.args.get("optimizer") is optimizer and event.subject.name in _REPLACE:
+            return True
+    for event in program.of("rate"):
+        owners = [part for term in graph.ancestors(event.subject, through_cuts=True) for part in term.inputs]
+        known = [part for part in owners if type(part) is Lib and part.kind == "optimizer"]
+        if not known or any(part is optimizer for part in known):
+            return True
+    return False
+
+
+_REPLACE = frozenset({"LambdaLR", "MultiplicativeLR", "OneCycleLR", "CyclicLR"})
+
+
+def _verdict(event: Event, rate: float) -> tuple[str, Confidence] | None:
+    """What is wrong with a rate, and how surely."""
+    name = event.subject.name
+    if rate <= TOO_LOW:
+        return "so small that the weights hardly move", Confidence.CERTAIN
+    if name in _SCALE_THEMSELVES:
+        return None
+    if name in _ADAMS:
+        sure = _trust_in_depth(event.details["trained"]) if rate >= ADAM_TOO_HIGH else None
+        moved = "so large that a few steps replace the weights: Adam moves each of them by about the rate"
+        return (moved, sure) if sure is not None else None
+    sure = Confidence.CERTAIN if rate >= SGD_TOO_HIGH else Confidence.POSSIBLE
+    return ("so large that the loss will diverge", sure) if rate >= SGD_UNUSUAL else None
+
+
+def _trust_in_depth(modules: list[Value] | None) -> Confidence | None:
+    """How surely a network of several layers is trained; None if it is one layer, or no module at all."""
+    found = {id(m): m for module in modules or () for m in kinds.descendants(module)}
+    weighted = [m for m in found.values() if type(m) is Lib and m.attrs.get("$operation") in _WEIGHTED]
+    if len(weighted) >= 2 or any(type(m) is Lib and m.kind == "model" for m in found.values()):
+        return Confidence.CERTAIN
+    return Confidence.POSSIBLE if any(type(m) is Term for m in found.values()) else None
+
+
+_WEIGHTED = frozenset({"linear", "conv", "rnn", "attention", "transformer"})
+
+
+def _suspicious(event: Event, rate: Number, verdict: str, confidence: Confidence) -> Draft:
+    if rate.is_default and confidence is Confidence.CERTAIN:
+        confidence = Confidence.LIKELY
+    given = f"{rate.value:g} by default" if rate.is_default else f"{rate.value:g}"
+    message = f"the learning rate of {event.subject.name} is {given}, {verdict}"
+    treatment = None
+    if rate.value >= MEANT_NEGATIVE:
+        power = math.floor(math.log10(rate.value))
+        treatment = f"Write `lr={rate.value / 10**power:g}e-{power}`: the exponent lost its sign."
+    return Draft("ND214", event.site, message, (), confidence, treatment=treatment)
+
+
+@rule("ND216")
+def deprecated_clip_grad_norm(program: Program) -> Iterator[Draft]:
+    for event in program.calls("torch.nn.utils.clip_grad_norm"):
+        message = f"`{wording.text(event.site)}` is the old name of `clip_grad_norm_`"
+        yield Draft("ND216", event.site, message)
+
+
+@rule("ND217")
+def decoupled_weight_decay(program: Program) -> Iterator[Draft]:
+    for event in program.of("optimizer"):
+        args = event.details["args"]
+        decay = number(args.get(4, "weight_decay"))
+        decoupled = args.keywords.get("decoupled_weight_decay", FALSE)
+        is_adam = event.subject.api == "torch.optim.Adam" and type(decoupled) is Const and not decoupled.value
+        if is_adam and decay is not None and decay.value > 0:
+            message = f"Adam adds the decay of {decay.value:g} to the gradient, which it then divides by its own size"
+            yield Draft("ND217", event.site, message)
