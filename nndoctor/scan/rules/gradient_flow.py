@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import libcst as cst
+
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
@@ -78,7 +80,7 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
         return False
     if kind is not Term:
         return None if kind in (Instance, Lib) else False
-    if value.op in _CUTS or is_generated(value):
+    if is_cut(value):
         cuts.append(value)
         return _is_made_trainable(value) and not reaches_model(value)
     if value.op in _FREE or is_data(value):
@@ -88,6 +90,13 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
     if is_computed_by_model(value):
         return True
     return _descend(value, stack)
+
+
+def is_cut(term: Term) -> bool:
+    """Whether no gradient passes an operation."""
+    if term.op == "item":  # `x[key]` of an unknown value is called so too
+        return type(term.node) is cst.Call
+    return term.op in _CUTS or is_generated(term)
 
 
 def _descend(term: Term, stack: list[Value]) -> bool | None:
