@@ -1,0 +1,119 @@
+"""How examples are drawn: training batches in a fixed order, and workers that all draw the same random numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from nndoctor.findings import Confidence
+from nndoctor.scan.interpreter import kinds
+from nndoctor.scan.interpreter.data import RANDOM_PART
+from nndoctor.scan.program import Event, Program
+from nndoctor.scan.rules import batches, pipelines, wording
+from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.values import Api, Class, Instance, Lib, Site, Term, Value, leaves
+
+# Calls that choose or make up examples; a dataset that uses them decides itself in which order they come.
+_DRAWING = (
+    *("random.shuffle", "random.sample", "random.choice", "random.choices", "random.randint", "random.randrange"),
+    *("numpy.random.shuffle", "numpy.random.permutation", "numpy.random.choice", "numpy.random.randint"),
+    *("numpy.random.rand", "numpy.random.randn", "numpy.random.normal", "numpy.random.uniform"),
+    *("torch.randperm", "torch.randint", "torch.rand", "torch.randn", "torch.multinomial"),
+    *("numpy.random.default_rng", "numpy.random.RandomState"),
+)
+_MADE_UP = frozenset("rand randn randint randperm normal linspace arange meshgrid zeros ones eye full".split())
+_MIXED = frozenset({"train split", "test split"})  # `train_test_split` shuffles
+# Names of datasets whose order means something, that mix their examples themselves, or that make them up.
+_ORDERED = re.compile(
+    r"""seq|time|series|stock|window|forecast|weather|traffic|lm|language|corpus|token|char|video|frame|traj|trace
+    |replay|buffer|rollout|episode|stream|midi|music|shuffl|random|sampl|batch|synth|toy|dummy|fake|curricul""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_MIXING = re.compile(r"shuffl|resampl|on_epoch|set_epoch", re.IGNORECASE)  # names of methods that do so
+
+
+@rule("ND604")
+def training_not_shuffled(program: Program) -> Iterator[Draft]:
+    drawing = {cls for event in program.calls(*_DRAWING) for cls in _classes_around(event)}
+    for use in pipelines.training_uses(program):
+        loader = use.loader
+        if pipelines.is_given(loader, "shuffle", "sampler", "batch_sampler") or batches.holds_all(loader):
+            continue
+        verdicts = [_order_matters(dataset, drawing) for dataset in pipelines.datasets(loader)]
+        if not verdicts or None in verdicts:
+            continue
+        confidence = Confidence.LIKELY if Confidence.LIKELY in verdicts else Confidence.CERTAIN
+        if Confidence.POSSIBLE in verdicts or _is_recurrent(use.event):
+            confidence = Confidence.POSSIBLE
+        site = Site(loader.source, loader.node)
+        message = f"`{wording.text(site)}` gives the training batches in the same order in every epoch"
+        evidence = ((use.event.site, "its batches are trained on here"),)
+        yield Draft("ND604", site, message, evidence, confidence)
+
+
+def _classes_around(event: Event) -> Iterator[Class]:
+    for frame in event.frames:
+        if type(frame.receiver) is Instance:
+            yield from frame.receiver.cls.mro
+
+
+def _order_matters(dataset: Value, drawing: set[Class]) -> Confidence | None:
+    """How sure it is that the examples of a dataset lie in an order that training should not follow."""
+    if pipelines.is_subset(dataset):
+        return _order_of_part(dataset, drawing)
+    if pipelines.is_of_torchvision(dataset):
+        return Confidence.CERTAIN if dataset.name != "FakeData" else None
+    if type(dataset) is Instance:
+        return _order_of_own(dataset, drawing)
+    if not pipelines.is_dataset(dataset) or dataset.name != "TensorDataset":
+        return None
+    return _order_of_tensors(dataset)
+
+
+def _order_of_part(subset: Lib, drawing: set[Class]) -> Confidence | None:
+    """What was drawn at random is mixed, but then comes in the same order for ever: advice."""
+    inner = _order_matters(pipelines.whole(subset), drawing)
+    indices = subset.args.get("indices")
+    if type(indices) is Term and indices.op == "range":
+        return inner
+    drawn = type(indices) is Term and indices.op == RANDOM_PART
+    return Confidence.POSSIBLE if inner is not None and drawn else None
+
+
+def _order_of_tensors(dataset: Lib) -> Confidence | None:
+    terms = list(pipelines.origins(dataset.args["tensors"]))
+    if any(term.op in _MADE_UP | _MIXED for term in terms):
+        return None
+    return Confidence.LIKELY if any(map(_is_read, terms)) else None
+
+
+_READING = re.compile(r"(pandas\.read_\w+|pickle\.load|scipy\.io\.loadmat)$")
+
+
+def _is_read(term: Term) -> bool:
+    """Whether a value is what a library read from a file."""
+    if term.op == "call" and term.inputs and type(term.inputs[0]) is Api:
+        return bool(_READING.match(term.inputs[0].name))
+    return term.op in ("load", "loadtxt", "genfromtxt")  # of torch and numpy
+
+
+def _order_of_own(dataset: Instance, drawing: set[Class]) -> Confidence | None:
+    cls = dataset.cls
+    if "?" in cls.roots or not any(root in _MAP_STYLE or root.startswith(_LIBRARY) for root in cls.roots):
+        return None
+    if cls.find("__iter__") is not None or cls in drawing or any(_ORDERED.search(c.name) for c in cls.mro):
+        return None
+    if any(_MIXING.search(name) for c in cls.mro for name in c.attrs):
+        return None
+    return Confidence.LIKELY if any("__getitem__" in c.attrs for c in cls.mro) else None
+
+
+_MAP_STYLE = frozenset({"torch.utils.data.Dataset"})
+_LIBRARY = "torchvision.datasets."
+
+
+def _is_recurrent(event: Event) -> bool:
+    """Whether the model that is trained keeps a state from step to step, so that its batches may follow each other."""
+    models = [term.inputs[1] for term in pipelines.origins(event.subject) if term.op == "forward"]
+    parts = (part for model in models for leaf in leaves(model) for part in kinds.descendants(leaf))
+    return any(type(part) is Lib and part.attrs.get("$operation") in ("rnn", "rnncell") for part in parts)
