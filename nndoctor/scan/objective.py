@@ -62,5 +62,5 @@ def _unscaled(value: Value) -> Value:
 
 def _options(event: Event) -> dict[str, Option]:
     given = event.details["result"].info["options"]
-    constants = {name: value.value for name, value in given.items() if type(value) is Const}
+    constants = {name: value.value for name, value in given.items() if type(value) is Const and name.isidentifier()}
     return {name: value for name, value in constants.items() if isinstance(value, str | int | float | bool)}

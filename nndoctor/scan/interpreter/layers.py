@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import calls, containers, data, layer_shapes, modes, sequences, shape_arguments, tensors
+from nndoctor.scan.interpreter import (
+    calls,
+    containers,
+    data,
+    layer_shapes,
+    library_models,
+    modes,
+    noting,
+    sequences,
+    shape_arguments,
+    tensors,
+)
 from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
-from nndoctor.scan.values import LOSS, Choice, Const, Container, Lib, Method, Term, Tuple, Value
+from nndoctor.scan.values import FALSE, LOSS, TRUE, Choice, Const, Container, Lib, Method, Term, Tuple, Value
 
 OPERATION = "$operation"
+OPEN = "$open"  # among the arguments: unknown ones may have been passed too
 
 
 def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
@@ -33,7 +45,8 @@ def make(run: Machine, api: str, args: Any, node: Any) -> Lib | None:
 
 def bound(args: Any, parameters: tuple[str, ...]) -> dict[str, Value]:
     """Arguments by the names of the parameters they stand for."""
-    return {**dict(zip(parameters, args.positional, strict=False)), **args.keywords}
+    found = {**dict(zip(parameters, args.positional, strict=False)), **args.keywords}
+    return {**found, OPEN: TRUE} if args.open else found
 
 
 def _make_container(run: Machine, api: str, name: str, args: Any, node: Any) -> Lib:
@@ -105,26 +118,11 @@ def call(run: Machine, lib: Lib, args: Any, node: Any) -> Value:
     if lib.kind == "loss":
         return call_loss(run, lib.name, args, node, lib)
     if lib.kind == "model":
-        output = _output_of_model(run, lib, args, node)
+        output = library_models.output(run, lib, args, node)
         return modes.noted_forward(run, lib, output, args, node)
     if lib.kind == "transform":
         return data.apply_transform(run, lib, args, node)
     return calls.unknown_call(run, lib, args, node)
-
-
-_HEADS = ("fc", "classifier", "head", "last_linear", "_fc", "heads")  # where torchvision, timm and others keep it
-
-
-def _output_of_model(run: Machine, model: Lib, args: Any, node: Any) -> Value:
-    """The logits of a library model, or what a head gives that the user has put in."""
-    own = next((model.attrs[name] for name in _HEADS if name in model.attrs), None)
-    if own is None:
-        return run.term("logits", args.all, node, "raw", {"layer": model})
-    features = run.term("features", args.all, node, None, {"layer": model})
-    run.in_forward += 1
-    output = calls.call_value(run, own, calls.Arguments((features,)), node)
-    run.in_forward -= 1
-    return output
 
 
 def call_sequential(run: Machine, module: Any, args: Any, node: Any) -> Value:
@@ -168,6 +166,7 @@ def _call_layer(run: Machine, layer: Lib, args: Any, node: Any) -> Value:
     if operation == "attention":
         output = run.term("attention", args.all, node, info={"layer": layer, "args": args})
         output.shape = shape_arguments.shape_of(run, first)
+        run.note("apply", node, layer, operation=operation, input=first, output=output)
         return Tuple((output, run.term("attention weights", (first,), node)))
     return run.each(first, lambda leaf: _apply(run, layer, operation, leaf, args, node))
 
@@ -182,8 +181,13 @@ def _apply(run: Machine, layer: Lib, operation: str, tensor: Value, args: Any, n
         output.dtype = "float"
     if output.shape is None and type(tensor) is Term:
         output.shape = layer_shapes.of_layer(run, layer, operation, tensor, args)
-    if operation in torch_api.MODE_OPS:
+    if run.truth(layer.args.get("inplace") or FALSE):
+        noting.in_place(run, tensor, output, node)
+    if operation in torch_api.NOTED_LAYERS:
         run.note("apply", node, layer, operation=operation, input=tensor, output=output)
+    elif operation in tensors.SOFTMAXES:
+        axis = Const(1) if layer.name == "Softmax2d" else layer.args.get("dim")
+        tensors.note_softmax(run, output, axis, OPEN in layer.args, node)
     return output
 
 
@@ -192,6 +196,7 @@ def _call_rnn(run: Machine, layer: Lib, tensor: Value, args: Any, node: Any) -> 
     state = run.term("hidden state", args.all, node, info={"layer": layer})
     if output.shape is None and type(tensor) is Term:
         output.shape, state.shape = layer_shapes.of_recurrent(run, layer, tensor, args)
+    run.note("apply", node, layer, operation="rnn", input=tensor, output=output)
     if layer.name == "LSTM":
         cell = run.term("cell state", args.all, node, info={"layer": layer})
         cell.shape = state.shape

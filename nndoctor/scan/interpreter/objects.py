@@ -122,7 +122,7 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         noting.part(run, receiver, name, value, node)
         contexts.attribute_set(run, receiver, name, value, node)
     elif kind is Term:
-        run.program.handed.add(id(value))
+        run.program.handed[id(value)] = value
         if receiver.attrs is None:
             receiver.attrs = {}
         run.write(receiver.attrs, name, value)

@@ -12,6 +12,7 @@ from nndoctor.scan.interpreter import (
     data,
     dtypes,
     following,
+    library_models,
     methods,
     sequences,
     tables,

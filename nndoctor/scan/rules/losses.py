@@ -31,8 +31,13 @@ from nndoctor.scan.values import (
 
 
 def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
-    """The loss's input if it shows one of these activations on every path, or on the paths of one of several models."""
-    options = event.tensors(event.subject)
+    """The loss's input if it shows one of these activations, as `showing` says."""
+    return showing(event, event.subject, *acts)
+
+
+def showing(event: Event, value: Value, *acts: str) -> tuple[Term, Confidence] | None:
+    """A tensor if it shows one of these activations on every path, or on the paths of one of several models."""
+    options = event.tensors(value)
     hits = [o for o in options if type(o) is Term and o.act in acts]
     if not hits:
         return None
@@ -62,7 +67,7 @@ def softmax_into_cross_entropy(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         found = shown(event, SOFTMAX) if event.details["expects"] == torch_api.LOGITS else None
         if found is not None:
-            draft = _fed(event, "ND101", *found, f"{event.details['name']} applies log-softmax again")
+            draft = fed(event, "ND101", *found, f"{event.details['name']} applies log-softmax again")
             yield replace(draft, repair=cures.logits(program, wording.origin(found[0])))
 
 
@@ -71,7 +76,7 @@ def sigmoid_into_bce_with_logits(program: Program) -> Iterator[Draft]:
     for event in program.of("loss"):
         found = shown(event, SIGMOID, SOFTMAX) if event.details["expects"] == torch_api.BINARY_LOGITS else None
         if found is not None:
-            draft = _fed(event, "ND103", *found, f"{event.details['name']} applies the sigmoid again")
+            draft = fed(event, "ND103", *found, f"{event.details['name']} applies the sigmoid again")
             yield replace(draft, repair=cures.logits(program, wording.origin(found[0])))
 
 
@@ -82,9 +87,9 @@ def nll_without_log(program: Program) -> Iterator[Draft]:
             continue
         found = shown(event, SOFTMAX, RAW, RELU, SIGMOID)
         if found is not None:
-            yield _fed(event, "ND105", *found, f"{event.details['name']} expects log-probabilities")
+            yield fed(event, "ND105", *found, f"{event.details['name']} expects log-probabilities")
         elif (logged := shown(event, LOG)) is not None and _log_of_softmax(logged[0]):
-            draft = _fed(event, "ND105", *logged, "log_softmax computes it in one stable step")
+            draft = fed(event, "ND105", *logged, "log_softmax computes it in one stable step")
             yield replace(draft, severity=Severity.WARNING)
 
 
@@ -116,7 +121,7 @@ def activation_on_logits(program: Program) -> Iterator[Draft]:
             continue
         if found is None or not _on_linear(found[0]):
             continue
-        draft = _fed(event, "ND107", *found, f"{event.details['name']} expects logits of any size and sign")
+        draft = fed(event, "ND107", *found, f"{event.details['name']} expects logits of any size and sign")
         severity = Severity.ERROR if found[0].act == RELU else Severity.WARNING
         yield replace(draft, severity=severity)
 
@@ -137,7 +142,8 @@ def _on_linear(term: Term) -> bool:
     return type(source) is Term and source.act == RAW
 
 
-def _fed(event: Event, code: str, term: Term, confidence: Confidence, consequence: str) -> Draft:
+def fed(event: Event, code: str, term: Term, confidence: Confidence, consequence: str) -> Draft:
+    """The finding that a loss is given a tensor that it is not made for."""
     site = wording.argument_site(event.site)
     name = wording.text(site)
     made = wording.origin(term)

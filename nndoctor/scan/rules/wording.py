@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import libcst as cst
@@ -35,13 +36,21 @@ def argument_site(call: Site) -> Site:
     return site if call.source.location(named.value).line == call.source.location(node).line else call
 
 
-def origin(term: Term) -> Term:
-    """The operation whose activation the term still shows."""
-    while term.inputs and term.op in torch_api.TRANSPARENT | {"dropout", "clamp"}:
+def way(term: Term) -> Iterator[Term]:
+    """A tensor and what it was made from, back to the operation whose activation it still shows."""
+    yield term
+    while term.inputs and (term.op in torch_api.TRANSPARENT or term.op in ("dropout", "clamp")):
         source = _carrier(term.inputs[0], term.act)
         if source is None:
             break
         term = source
+        yield term
+
+
+def origin(term: Term) -> Term:
+    """The operation whose activation the term still shows."""
+    for step in way(term):
+        term = step
     return term
 
 
