@@ -40,14 +40,25 @@ from nndoctor.scan.values import (
 
 
 class Arguments:
-    """The evaluated arguments of a call; `open` says that unknown ones may follow (`*args`, `**kwargs`)."""
+    """The evaluated arguments of a call; `open` says that unknown ones may follow (`*args`, `**kwargs`).
 
-    __slots__ = ("keywords", "open", "positional")
+    `unseen` stands for a caller whom nobody sees: what has no default, and what `*args` and `**kwargs` take, is unknown.
+    """
+
+    __slots__ = ("keywords", "open", "positional", "unseen")
 
     def __init__(self, positional: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None) -> None:
         self.positional = positional
         self.keywords = keywords or {}
         self.open = False
+        self.unseen = False
+
+    @classmethod
+    def of_unseen_caller(cls, keywords: dict[str, Value] | None = None) -> Arguments:
+        """What a function is given that no call was found of."""
+        args = cls((), keywords)
+        args.unseen = True
+        return args
 
     def get(self, index: int, name: str) -> Value | None:
         """The argument at a position or of a name."""

@@ -219,13 +219,18 @@ def _bind_parameters(run: Machine, function: Function, args: calls.Arguments, na
         names[name] = positional.pop(0) if positional else keywords.pop(name, None) or _default(function, name, args)
     star = parameters.star_arg
     if type(star) is cst.Param:
-        names[star.name.value] = Tuple(tuple(positional))
+        names[star.name.value] = _taken_by_star(run, args, tuple(positional))
     for parameter in parameters.kwonly_params:
         name = parameter.name.value
         names[name] = keywords.pop(name, None) or _default(function, name, args)
     if parameters.star_kwarg is not None:
-        rest = Term("unknown") if args.open else None
+        rest = Term("unknown") if args.open or args.unseen else None
         names[parameters.star_kwarg.name.value] = run.born(Container("dict", keywords, rest))
+
+
+def _taken_by_star(run: Machine, args: calls.Arguments, positional: tuple[Value, ...]) -> Value:
+    """What `*args` is bound to."""
+    return run.born(Container("list", positional, Term("unknown"))) if args.unseen else Tuple(positional)
 
 
 def _default(function: Function, name: str, args: calls.Arguments) -> Value:

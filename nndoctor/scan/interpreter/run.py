@@ -18,7 +18,7 @@ from nndoctor.scan.interpreter.statements import EXECUTE
 from nndoctor.scan.program import Program
 from nndoctor.scan.project import Project
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Class, Const, Container, Function, Instance, Scope, Term, Tuple, Value
+from nndoctor.scan.values import TRUE, Class, Const, Container, Function, Instance, Scope, Term, Tuple, Value
 
 RECURSION_LIMIT = 8_000  # about 40 Python frames for each call followed, and deep expressions besides
 DEBUG = "NNDOCTOR_DEBUG"
@@ -34,7 +34,7 @@ def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
         for source in sources:
-            run.optimizers = []
+            run.optimizers, run.grad = [], TRUE
             _guarded(run, source, lambda s=source: _run_entry(run, s))  # type: ignore[misc]
         _run_roots(run, set(sources))
     finally:
@@ -65,7 +65,7 @@ def _run_entry(run: Machine, source: SourceFile) -> None:
     elif "__main__" in source.text and source.module is not None:
         guards = [line for line in source.module.body if type(line) is cst.If and _tests_name(line.test)]
         run.write(module.attrs, "__name__", Const("__main__"))
-        with _frame(run, source, Scope(module.attrs, None)):
+        with _frame(run, source, Scope(module.attrs, None), is_root=False):
             statements.run_block(run, guards)
 
 
@@ -74,8 +74,11 @@ def _tests_name(test: Any) -> bool:
 
 
 @contextmanager
-def _frame(run: Machine, source: SourceFile, scope: Scope) -> Iterator[None]:
+def _frame(run: Machine, source: SourceFile, scope: Scope, is_root: bool = True) -> Iterator[None]:
     run.frames = [Frame(source, scope, 0)]
+    run.frames[0].is_root = is_root
+    if is_root:
+        run.grad = TRUE
     run.statements = 0
     yield
     run.frames = []
@@ -85,6 +88,8 @@ def _run_roots(run: Machine, sources: set[SourceFile]) -> None:
     for cls in list(run.program.classes):
         if cls.source in sources:
             _guarded(run, cls.source, lambda c=cls: _run_class(run, c))  # type: ignore[misc]
+        elif _is_dataset(cls) and cls in run.program.instances:
+            _guarded(run, cls.source, lambda c=cls: _run_items(run, c))  # type: ignore[misc]
     for function in list(run.program.functions):
         if function.source in sources and id(function.node) not in run.called and function.owner is None:
             _guarded(run, function.source, lambda f=function: _run_root(run, f))  # type: ignore[misc]
@@ -116,8 +121,21 @@ MAX_DATASETS = 3  # for training, validation and test
 def _receivers(run: Machine, cls: Class) -> list[Instance]:
     """The last object of the class; of datasets several, since options such as augmentation tell them apart."""
     made = run.program.instances.get(cls, [])
-    wanted = MAX_DATASETS if any(root.startswith("torch.utils.data") for root in cls.roots) else 1
+    wanted = MAX_DATASETS if _is_dataset(cls) else 1
     return made[: -wanted - 1 : -1] or [_unknown_instance(run, cls)]
+
+
+def _is_dataset(cls: Class) -> bool:
+    return any(root.startswith(("torch.utils.data", "torchvision.datasets")) for root in cls.roots)
+
+
+def _run_items(run: Machine, cls: Class) -> None:
+    """The examples of datasets whose class another file defines; only the loader asks for them."""
+    method = cls.attrs.get("__getitem__")
+    if type(method) is Function and id(method.node) not in run.called:
+        with _frame(run, cls.source, Scope({}, None)):
+            for receiver in _receivers(run, cls):
+                _call_root(run, method, receiver)
 
 
 def _forward_first(method: Function) -> bool:
@@ -127,7 +145,7 @@ def _forward_first(method: Function) -> bool:
 def _unknown_instance(run: Machine, cls: Class) -> Instance:
     instance = Instance(cls, cls.source, cls.node)
     run.born(instance)
-    objects.initialise(run, instance, calls.Arguments(), cls.node)
+    objects.initialise(run, instance, calls.Arguments.of_unseen_caller(), cls.node)
     return instance
 
 
@@ -138,7 +156,7 @@ def _unknown_arguments(function: Function) -> calls.Arguments:
         for name, default in function.defaults.items()
         if type(default) is Const and (default.value is None or isinstance(default.value, bool))
     }
-    return calls.Arguments((), keywords)
+    return calls.Arguments.of_unseen_caller(keywords)
 
 
 def _run_root(run: Machine, function: Function) -> None:
@@ -152,7 +170,7 @@ def _hand_over(run: Machine, result: Value) -> None:
     """What a function returns that nobody calls goes to a caller who cannot be followed."""
     for leaf in run.leaves(result):
         held = kinds.held(leaf) if type(leaf) in (Tuple, Container) else (leaf,)
-        run.program.handed.update(map(id, held))
+        run.program.handed.update((id(value), value) for value in held)
 
 
 def _call_root(run: Machine, method: Function, receiver: Value) -> None:
@@ -166,6 +184,8 @@ def _call_root(run: Machine, method: Function, receiver: Value) -> None:
         _hand_over(run, result)
         if method.name == "training_step":
             run.note("training step", method.node, result)
+        elif method.name == "__getitem__":
+            run.note("example", method.node, receiver, result=result)
     finally:
         run.in_forward = 0
 

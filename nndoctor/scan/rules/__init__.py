@@ -1,6 +1,7 @@
 """The rules of the static pass, one module a family; importing the package registers them all."""
 
 from nndoctor.scan.rules import (
+    accumulation,
     accuracy,
     amp,
     attention,
@@ -17,6 +18,7 @@ from nndoctor.scan.rules import (
     losses,
     modes,
     optimizers,
+    ownership,
     padding,
     parameters,
     registration,
@@ -29,8 +31,9 @@ from nndoctor.scan.rules import (
 from nndoctor.scan.rules.registry import RULES, Draft, codes, rule
 
 __all__ = [
-    "Draft",
     "RULES",
+    "Draft",
+    "accumulation",
     "accuracy",
     "amp",
     "attention",
@@ -48,6 +51,7 @@ __all__ = [
     "losses",
     "modes",
     "optimizers",
+    "ownership",
     "padding",
     "parameters",
     "registration",

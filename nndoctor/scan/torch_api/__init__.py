@@ -21,6 +21,8 @@ from nndoctor.scan.torch_api.layers import (
     LIBRARY_MODELS,
     MODE_OPS,
     MODULE_METHODS,
+    NOTED_LAYERS,
+    WEIGHTED_OPS,
     parameters_of,
 )
 from nndoctor.scan.torch_api.losses import BINARY_LOGITS, LOG_PROBABILITIES, LOGITS, LOSSES, PROBABILITIES, options_of
@@ -74,6 +76,7 @@ __all__ = [
     "MODULE_METHODS",
     "MOVING_TRANSFORMS",
     "NOTED_ATTRIBUTES",
+    "NOTED_LAYERS",
     "NOTED_METHODS",
     "NO_GRAD",
     "OPTIMIZERS",
@@ -84,6 +87,7 @@ __all__ = [
     "SCALERS",
     "TRAIN_FLAG",
     "TRANSPARENT",
+    "WEIGHTED_OPS",
     "WITHOUT_EFFECT",
     "WRAPPERS",
     "canonical",

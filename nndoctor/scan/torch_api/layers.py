@@ -67,6 +67,11 @@ _ATTENTION = (
     "vdim",
     "batch_first",
 )
+_TRANSFORMER_LAYER = ("d_model", "nhead", "dim_feedforward", "dropout", "activation", "layer_norm_eps", "batch_first")
+_TRANSFORMER = (
+    *("d_model", "nhead", "num_encoder_layers", "num_decoder_layers", "dim_feedforward", "dropout", "activation"),
+    *("custom_encoder", "custom_decoder", "layer_norm_eps", "batch_first"),
+)
 
 # By position, as far as rules or shapes need them; for the classes of an operation, but for those named apart.
 _OF_OPERATION: dict[str, tuple[str, ...]] = {
@@ -92,6 +97,11 @@ _OF_CLASS: dict[str, tuple[str, ...]] = {
     "Bilinear": ("in1_features", "in2_features", "out_features", "bias"),
     "RNN": (*_RNN[:3], "nonlinearity", *_RNN[3:]),
     "Softmax2d": (),
+    "Transformer": _TRANSFORMER,
+    "TransformerEncoderLayer": _TRANSFORMER_LAYER,
+    "TransformerDecoderLayer": _TRANSFORMER_LAYER,
+    "TransformerEncoder": ("encoder_layer", "num_layers"),
+    "TransformerDecoder": ("decoder_layer", "num_layers"),
     **{f"ConvTranspose{n}d": _CONV_TRANSPOSE for n in (1, 2, 3)},
     **{f"LazyConv{n}d": _CONV[1:] for n in (1, 2, 3)},
     **{f"LazyConvTranspose{n}d": _CONV_TRANSPOSE[1:] for n in (1, 2, 3)},
@@ -108,8 +118,16 @@ def parameters_of(layer: str) -> tuple[str, ...]:
     return own if own is not None else _OF_OPERATION.get(LAYERS[layer], ())
 
 
+# Operations of layers that hold weights.
+WEIGHTED_OPS = frozenset(
+    "linear conv batchnorm norm embedding embeddingbag rnn rnncell attention transformer prelu".split()
+)
+
 # What makes a model behave differently in training and in evaluation.
 MODE_OPS = frozenset({"dropout", "batchnorm"})
+
+# Layers whose applications are noted for the rules.
+NOTED_LAYERS = MODE_OPS | {"linear", "rnn", "attention", "transformer"}
 
 # Families of torchvision and timm models that contain batch norm or dropout.
 LIBRARY_MODELS = (
