@@ -42,7 +42,7 @@ from nndoctor.scan.values import (
 class Arguments:
     """The evaluated arguments of a call; `open` says that unknown ones may follow (`*args`, `**kwargs`).
 
-    `unseen` stands for a caller whom nobody sees: what has no default, and what `*args` and `**kwargs` take, is unknown.
+    `unseen` is set for a caller whom nobody sees: what `*args` and `**kwargs` take is unknown.
     """
 
     __slots__ = ("keywords", "open", "positional", "unseen")

@@ -151,7 +151,7 @@ def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
         found = value.attrs.get(("item", index.value))
         if found is not None:
             return found
-    if not _is_tensor(value) and not _cuts(index):
+    if not _is_tensor(value) and not (type(value) is Term and _cuts(index)):
         return run.pure("item", value, index) if type(index) in (Const, Term) else run.term("item", (value,), node)
     return _indexed(run, value, index.items if type(index) is Tuple else (index,), node)
 
