@@ -20,6 +20,12 @@ def part(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None
         run.note("part", node, owner, name=name, value=value)
 
 
+def stored(run: Machine, holder: Value, value: Value, node: Any) -> None:
+    """Note that a module was put into a list, dict or module list, under whatever key."""
+    if any(type(leaf) in (Lib, Instance) and kinds.is_model(leaf) for leaf in run.leaves(value)):
+        run.note("stored", node, holder, value=value)
+
+
 def made(run: Machine, instance: Instance, node: Any) -> None:
     """Note that an object of a module class of the project was made."""
     if instance.cls.is_module:

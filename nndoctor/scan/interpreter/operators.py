@@ -56,6 +56,8 @@ def binary(run: Machine, name: str, left: Value, right: Value, node: Any) -> Val
         return paths.joined(run, left, right)
     if type(left) in _SEQUENCES and symbol == "*":
         return _repeated(run, left, right)
+    if type(right) in _SEQUENCES and symbol == "*":
+        return _repeated(run, right, left)
     if symbol in ("*", "//") and (type(left) is Dim or type(right) is Dim):
         product = _dimensions(run, symbol, left, right)
         if product is not None:

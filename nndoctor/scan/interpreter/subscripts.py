@@ -14,6 +14,7 @@ from nndoctor.scan.interpreter import (
     following,
     library_models,
     methods,
+    noting,
     sequences,
     tables,
     tensors,
@@ -141,6 +142,7 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
     if type(holder) is Term and type(index) is Const and index.value == "lr":
         run.note("rate", target, holder, value=value)
     if type(holder) is Container or _is_module_list(holder):
+        noting.stored(run, holder, value, target)
         if type(run.read(holder.attrs, ITEMS)) is dict:
             tables.put(run, holder, index, value)
         else:

@@ -36,9 +36,9 @@ ACTIVATION_OPS = frozenset(
 )
 # What only computes: a statement that is such a call, and does not write in place, does nothing.
 WITHOUT_EFFECT = ACTIVATION_OPS | frozenset(
-    """view reshape flatten permute transpose squeeze unsqueeze expand repeat to cuda cpu float double half bfloat16 long
-    detach contiguous clamp abs neg exp log sqrt round masked_fill softmax log_softmax dropout normalize cat stack
-    movedim + - * / **""".split()
+    """view reshape flatten permute transpose movedim squeeze unsqueeze expand repeat to cuda cpu float double half
+    bfloat16 long detach contiguous clamp abs neg exp log sqrt round masked_fill softmax log_softmax dropout normalize
+    cat stack + - * / **""".split()
 )
 CASTS = frozenset("to cuda cpu float half double type bfloat16".split())
 
