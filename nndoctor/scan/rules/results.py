@@ -76,15 +76,14 @@ def _is_tensor(program: Program, value: Value) -> bool:
 
 
 def _writes_in_place(result: Term) -> bool:
-    info = result.info or {}
-    args, layer = info.get("args"), info.get("layer")
-    if args is not None and (args.open or not {"out", "inplace"}.isdisjoint(args.keywords)):
+    layer, call = (result.info or {}).get("layer"), result.node
+    assert type(call) is cst.Call
+    if any(arg.star or (arg.keyword is not None and arg.keyword.value in ("out", "inplace")) for arg in call.args):
         return True
     if type(layer) is Lib and "inplace" in layer.args:
         return True
-    func = result.node.func if type(result.node) is cst.Call else None
-    name = func.attr.value if type(func) is cst.Attribute else func.value if type(func) is cst.Name else ""
-    return str(name).endswith("_")
+    name = call.func.attr if type(call.func) is cst.Attribute else call.func
+    return type(name) is cst.Name and name.value.endswith("_")
 
 
 def _on_trial(event: Event) -> bool:
