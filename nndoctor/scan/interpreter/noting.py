@@ -9,21 +9,53 @@ import libcst as cst
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Api, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+from nndoctor.scan.values import Api, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
 
+PARAMETER = "Parameter"  # the operation of `nn.Parameter(...)`
+INITIALISED = "$initialised"  # set on a module once the constructor of its library class has run
 _HOLDERS = frozenset({Lib, Instance, Container, Tuple})
 
 
 def part(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None:
     """Note that a module was given an attribute that is a module, or may hold some."""
     if kinds.is_module(owner) and any(type(leaf) in _HOLDERS for leaf in run.leaves(value)):
-        run.note("part", node, owner, name=name, value=value)
+        ready = run.read(owner.attrs, INITIALISED) is not None
+        run.note("part", node, owner, name=name, value=value, ready=ready)
 
 
 def stored(run: Machine, holder: Value, value: Value, node: Any) -> None:
     """Note that a module was put into a list, dict or module list, under whatever key."""
     if any(type(leaf) in (Lib, Instance) and kinds.is_model(leaf) for leaf in run.leaves(value)):
         run.note("stored", node, holder, value=value)
+
+
+def tensor(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None:
+    """Note that a module was given a tensor that is meant to be trained, or was computed from a new parameter."""
+    if type(value) is Term and kinds.is_module(owner) and (_requires_grad(value) or _comes_of_parameter(value)):
+        run.note("trainable tensor", node, owner, name=name, value=value)
+
+
+def _requires_grad(term: Term) -> bool:
+    """Whether `requires_grad` was asked for where the tensor was made."""
+    if term.op == "requires_grad_":
+        source = term.inputs[0]
+        while type(source) is Term and source.op in ("*", "/", "+", "-"):
+            source = source.inputs[0]
+        return type(source) is Term and source.op in _FACTORIES
+    args = (term.info or {}).get("args")
+    flag = args.keywords.get("requires_grad") if args is not None and term.op in _FACTORIES else None
+    return type(flag) is Const and flag.value is True
+
+
+def _comes_of_parameter(term: Term) -> bool:
+    first = term.inputs[0] if term.inputs else None
+    return type(first) is Term and first.op == PARAMETER
+
+
+_FACTORIES = frozenset(
+    """tensor zeros ones rand randn empty full eye arange linspace zeros_like ones_like rand_like randn_like
+    FloatTensor Tensor normal""".split()
+)
 
 
 def made(run: Machine, instance: Instance, node: Any) -> None:

@@ -110,8 +110,10 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     """`receiver.name = value`."""
     receiver = run.resolve(receiver)
     kind = type(receiver)
-    if kind is not Choice and (name in torch_api.NOTED_ATTRIBUTES or kinds.is_model(value)):
-        _note_attribute(run, receiver, name, value, node)
+    if name in torch_api.NOTED_ATTRIBUTES and kind is not Choice:
+        run.note("attribute", node, receiver, name=name, value=value)
+    elif kind is Lib and kinds.is_model(receiver):
+        noting.stored(run, receiver, value, node)
     if kind is Instance:
         member = receiver.cls.find(name)
         if type(member) is Function and SETTER in member.attrs:
@@ -120,6 +122,7 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     if kind is Instance or kind is Lib or kind is Class or kind is Module:
         run.write(receiver.attrs, name, value)
         noting.part(run, receiver, name, value, node)
+        noting.tensor(run, receiver, name, value, node)
         contexts.attribute_set(run, receiver, name, value, node)
     elif kind is Term:
         run.program.handed[id(value)] = value
@@ -128,13 +131,6 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         run.write(receiver.attrs, name, value)
         library_models.change_part(run, receiver, value)
         contexts.attribute_set(run, receiver, name, value, node)
-
-
-def _note_attribute(run: Machine, receiver: Value, name: str, value: Value, node: Any) -> None:
-    """Remember that an attribute which matters to training was set, or that a module took the place of another."""
-    before = receiver.attrs.get(name) if type(receiver) in (Instance, Lib) else None
-    if name in torch_api.NOTED_ATTRIBUTES or any(kinds.is_model(leaf) for leaf in run.leaves(before)):
-        run.note("attribute", node, receiver, name=name, value=value, before=before)
 
 
 def delete_attribute(run: Machine, receiver: Value, name: str, node: Any) -> None:

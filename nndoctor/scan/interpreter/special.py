@@ -12,12 +12,14 @@ from nndoctor.scan.interpreter import (
     dtypes,
     layer_shapes,
     layers,
+    module_methods,
+    noting,
     options,
     training,
 )
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Shape
-from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Function, Term, Tuple, Value
+from nndoctor.scan.values import FALSE, NONE, TRUE, Const, Function, Instance, Term, Tuple, Value
 
 Special = Callable[[Machine, Any, Any], Value]
 
@@ -57,6 +59,23 @@ def _is_text(value: Value) -> bool:
 
 def _first_argument(run: Machine, args: Any, node: Any) -> Value:
     return args.positional[0] if args.positional else next(iter(args.all), Term("unknown"))
+
+
+def _parameter(run: Machine, args: Any, node: Any) -> Value:
+    """`nn.Parameter(data)`: a tensor that a module registers."""
+    data = run.resolve(_first_argument(run, args, node))
+    made = run.term(noting.PARAMETER, args.all, node, info={"args": args})
+    if type(data) is Term:
+        made.act, made.dtype, made.shape = data.act, data.dtype, data.shape
+    return made
+
+
+def _initialised(run: Machine, args: Any, node: Any) -> Value:
+    """`nn.Module.__init__(self)`."""
+    module = run.resolve(_first_argument(run, args, node))
+    if type(module) is Instance:
+        module_methods.initialise_base(run, module, calls.Arguments(args.positional[1:], args.keywords), node)
+    return NONE
 
 
 def _partial(run: Machine, args: Any, node: Any) -> Value:
@@ -181,7 +200,8 @@ SPECIAL: dict[str, Special] = {
     "torch.nn.utils.parametrizations.weight_norm": _first_argument,
     "torch.nn.utils.parametrizations.spectral_norm": _first_argument,
     "torch.autograd.Variable": _first_argument,
-    "torch.nn.Parameter": _first_argument,
+    "torch.nn.Parameter": _parameter,
+    "torch.nn.Module.__init__": _initialised,
     "copy.deepcopy": copies.deep_copy,
     "copy.copy": copies.shallow_copy,
     "functools.partial": _partial,

@@ -19,6 +19,7 @@ _PREFIXES = {
             "torch.nn.modules.loss",
             "torch.nn.modules.module",
             "torch.nn.modules.rnn",
+            "torch.nn.parameter",
         ),
         "torch.nn",
     ),
