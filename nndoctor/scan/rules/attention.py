@@ -28,7 +28,7 @@ def missing_causal_mask(program: Program) -> Iterator[Draft]:
 
 
 def _unmasked(event: Event, logits: Term, source: Term) -> Iterator[Draft]:
-    found = [a for term in graph.ancestors(logits, through_cuts=True) if (a := _attention(term)) is not None]
+    found = [a for term in graph.ancestors(logits, through_cuts=True) if (a := attention_of(term)) is not None]
     within = [a for a in found if _derives(a.query, source) and _derives(a.key, source)]
     if any(attention.masked for attention in within):
         return
@@ -46,7 +46,7 @@ def _derives(value: Value, source: Term) -> bool:
     return any(term is source for term in graph.ancestors(value, through_cuts=True))
 
 
-class _Attention:
+class Attention:
     """An attention of `query` over `key`; `masked` also if that is not known."""
 
     __slots__ = ("key", "masked", "query", "term", "treatment")
@@ -62,7 +62,7 @@ class _Attention:
 _MASK = "`nn.Transformer.generate_square_subsequent_mask(length)`"
 
 
-def _attention(term: Term) -> _Attention | None:
+def attention_of(term: Term) -> Attention | None:
     """The attention that an operation is, if it is one."""
     if term.op in ("@", "einsum"):
         return _by_hand(term)
@@ -73,7 +73,7 @@ def _attention(term: Term) -> _Attention | None:
     query, key, mask, flag, treatment = known
     given = [args.get(i, name) for i, name in (query, key, *mask, flag)]
     masked = args.open or not all(_is_off(value) for value in given[2:])
-    return _Attention(term, given[0], given[1], masked, treatment)
+    return Attention(term, given[0], given[1], masked, treatment)
 
 
 def _name(term: Term) -> str:
@@ -118,7 +118,7 @@ _CALLS: dict[str, tuple[_Place, _Place, tuple[_Place, ...], _Place, str]] = {
 }
 
 
-def _by_hand(term: Term) -> _Attention | None:
+def _by_hand(term: Term) -> Attention | None:
     """`softmax(q @ k) @ v`; masked if anything but a scale comes between product and softmax."""
     weights = _operands(term)[:1]
     softmax = _below(weights[0], frozenset({"dropout"})) if weights else None
@@ -133,7 +133,7 @@ def _by_hand(term: Term) -> _Attention | None:
     if len(factors) < 2:
         return None
     site = softmax if softmax.node is not None else term
-    return _Attention(site, factors[0], factors[1], masked, _TRIANGLE)
+    return Attention(site, factors[0], factors[1], masked, _TRIANGLE)
 
 
 _TRIANGLE = "Before the softmax: `scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), float('-inf'))`."

@@ -24,6 +24,42 @@ def inputs_behind(logits: Value, target: Value) -> Term | None:
     return source if _first_of(ahead) == 1 and _drops_last(logits) and _feeds(source, logits) else None
 
 
+def are_same(first: Value, second: Value) -> bool:
+    """Whether two tensors certainly hold the same elements in the same order, in whatever shape."""
+    first, second = _untouched(first), _untouched(second)
+    if first is second:
+        return True
+    if type(first) is not Term or type(second) is not Term or first.op != second.op or first.op != "index":
+        return False
+    parts = list(zip(first.inputs[1:], second.inputs[1:], strict=False))
+    equal = len(first.inputs) == len(second.inputs) and all(_cut_alike(a, b) for a, b in parts)
+    return equal and are_same(first.inputs[0], second.inputs[0])
+
+
+_SHAPED = frozenset(  # neither a clone, which may be changed afterwards, nor anything that moves or hides elements
+    """view reshape flatten squeeze unsqueeze contiguous to cuda cpu long type data detach identity returned pin_memory
+    from_numpy as_tensor stack""".split()
+)
+
+
+def _untouched(value: Value) -> Value:
+    """The tensor whose elements these are, on whatever device and in whatever shape."""
+    while type(value) is Term and value.op in _SHAPED and value.inputs:
+        inner = _content(value.inputs[0])
+        if type(inner) is not Term:
+            break
+        value = inner
+    return value
+
+
+def _cut_alike(first: Value, second: Value) -> bool:
+    """Whether two indices choose the same."""
+    if type(first) is Term and type(second) is Term and first.op == second.op == "slice":
+        pairs = zip(first.inputs, second.inputs, strict=True)
+        return all(_is_none(a) is _is_none(b) and _difference(a, b) == 0 for a, b in pairs)
+    return first is second or (type(first) is Const is type(second) and first.value == second.value)
+
+
 def _feeds(source: Value, logits: Value) -> bool:
     return any(term is source for term in graph.ancestors(logits, through_cuts=True))
 
