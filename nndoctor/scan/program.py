@@ -11,6 +11,7 @@ from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Site, Te
 if TYPE_CHECKING:
     import libcst as cst
 
+    from nndoctor.scan.interpreter.frames import Frame
     from nndoctor.scan.source import SourceFile
 
 
@@ -19,7 +20,7 @@ class Loop:
 
     __slots__ = ("began", "frame", "iterable", "left", "node", "unrolled")
 
-    def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int, frame: object) -> None:
+    def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int, frame: Frame) -> None:
         self.node = node
         self.frame = frame  # the activation of a function that runs it
         self.iterable = iterable
@@ -55,6 +56,11 @@ class Event:
         self.assumed = assumed
         self.order = order  # its place among all events
 
+    @property
+    def has_known_caller(self) -> bool:
+        """Whether a script of the project runs this, not a function that nobody calls."""
+        return not self.frames[0].is_root
+
     def options(self, value: Value) -> list[Value]:
         """Every value that `value` could be when this happened."""
         return list(leaves(value, self.assumed))
@@ -81,7 +87,7 @@ class Program:
         self.failures: list[str] = []  # of rules that went wrong
         self.terms: Iterable[Term] = ()  # every term that the run made
         self._consumers: dict[int, list[Term]] | None = None
-        self.handed: set[int] = set()  # ids of values that code which cannot be followed was given
+        self.handed: dict[int, Value] = {}  # by id: what was given to code that cannot be followed
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
         self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
 

@@ -12,7 +12,6 @@ from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import (
     FALSE,
     NONE,
-    TRUE,
     Api,
     Choice,
     Const,
@@ -30,7 +29,7 @@ from nndoctor.scan.values import (
 def escape(run: Machine, value: Value, depth: int = 2) -> None:
     """A value was handed to something that cannot be followed: its protocol state is unknown from now on."""
     kind = type(value)
-    run.program.handed.add(id(value))
+    run.program.handed[id(value)] = value
     if kind is Choice:
         for leaf in run.leaves(value):
             escape(run, leaf, depth)
@@ -55,7 +54,6 @@ def _escape_model(run: Machine, model: Value) -> None:
     for optimizer in run.optimizers:
         if graph.may_train(run, optimizer, model):
             run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN))
-    run.write(states.cells(model), states.ESCAPED, TRUE)
     modes.forget(run, model)
 
 

@@ -139,7 +139,8 @@ def _make_scheduler(run: Machine, name: str, parameters: tuple[str, ...], args: 
     scheduler = Lib(name, "scheduler", layers.bound(args, parameters), run.frame.source, node)
     for part in scheduler.args.values():  # the schedules that it runs are not stepped by themselves
         for leaf in run.leaves(part):
-            run.program.handed.update(map(id, kinds.held(leaf) if type(leaf) in (Tuple, Container) else ()))
+            held = kinds.held(leaf) if type(leaf) in (Tuple, Container) else ()
+            run.program.handed.update((id(value), value) for value in held)
     run.note("scheduler", node, scheduler, args=args)
     return run.born(scheduler)  # type: ignore[no-any-return]
 

@@ -18,8 +18,8 @@ def scaler_never_updated(program: Program) -> Iterator[Draft]:
     updated = {id(event.subject) for event in program.of("update")}
     for event in program.of("step"):
         scaler = event.details["scaler"]
-        known = type(scaler) is Lib and id(scaler) not in updated | program.handed
-        if known and event.loops and _enabled(scaler) is not None:
+        known = type(scaler) is Lib and id(scaler) not in updated
+        if known and id(scaler) not in program.handed and event.loops and _enabled(scaler) is not None:
             message = "the scaler is never updated: its second step raises an error, and its scale never adapts"
             treatment = "Call `scaler.update()` once after the last `scaler.step(...)` of each iteration."
             yield Draft("ND208", event.site, message, treatment=treatment)

@@ -70,7 +70,7 @@ def _is_outside(reset: Event, step: Event) -> bool:
 
 
 def _never(program: Program, step: Event, stale: State) -> Draft:
-    name = _name(step)
+    name = optimizer_name(step)
     used = stale.before
     evidence = [(step.site, f"`{name}.step()` uses the sum of new and old gradients")]
     if used is not None and used.site is not None and used.site.node is not step.site.node:
@@ -87,7 +87,7 @@ def _never(program: Program, step: Event, stale: State) -> Draft:
 
 
 def _outside(program: Program, reset: Event, step: Event, stale: State) -> Draft:
-    name = _name(step)
+    name = optimizer_name(step)
     evidence = [(step.site, f"`{name}.step()` runs for each batch")]
     if stale.site is not None:
         evidence.insert(0, (stale.site, "gradients are added to those of the batch before"))
@@ -96,7 +96,7 @@ def _outside(program: Program, reset: Event, step: Event, stale: State) -> Draft
     return Draft("ND202", reset.site, message, tuple(evidence), trust(step), repair=repair)
 
 
-def _name(event: Event) -> str:
+def optimizer_name(event: Event) -> str:
     """What the user calls the optimizer of a step."""
     node: Any = event.site.node
     func = getattr(node, "func", None)
@@ -144,7 +144,7 @@ def zero_grad_in_each_micro_batch(program: Program) -> Iterator[Draft]:
 
 
 def _thrown_away(step: Event, wiped: State) -> Draft:
-    evidence = [(step.site, f"`{_name(step)}.step()` finds no gradients")]
+    evidence = [(step.site, f"`{optimizer_name(step)}.step()` finds no gradients")]
     if wiped.before is not None and wiped.before.site is not None:
         evidence.insert(0, (wiped.before.site, "gradients computed here"))
     assert wiped.site is not None
@@ -228,5 +228,5 @@ def _still_scaled(clip: Event, scaled: State, step: Event) -> Draft:
     if scaled.site is not None:
         evidence.insert(0, (scaled.site, "gradients of the scaled loss"))
     message = "the gradients are clipped while they are still multiplied by the loss scale"
-    repair = cures.unscaled(clip, step, _name(step))
+    repair = cures.unscaled(clip, step, optimizer_name(step))
     return Draft("ND207", clip.site, message, tuple(evidence), trust(step), repair=repair)
