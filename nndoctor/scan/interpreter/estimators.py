@@ -53,3 +53,9 @@ def fit_transform(run: Machine, estimator: Lib, args: Any, node: Any) -> Value:
     """`estimator.fit_transform(x)`."""
     fit(run, estimator, args, node)
     return transform(run, estimator, args, node)
+
+
+def stored(run: Machine, table: Term, value: Value, node: Any) -> None:
+    """Note `table[columns] = scaler.fit_transform(table[columns])`."""
+    if type(value) is Term and value.op == FITTED:
+        run.note("fitted column", node, table, value=value)

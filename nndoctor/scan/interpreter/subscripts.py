@@ -11,6 +11,7 @@ from nndoctor.scan.interpreter import (
     containers,
     data,
     dtypes,
+    estimators,
     following,
     library_models,
     methods,
@@ -132,7 +133,10 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
         training.forget_gradients(run, target)
     if type(holder) is Term:
         dtypes.store(holder, value)
+        noting.overwritten(run, holder, value, target)
         library_models.change_part(run, holder, value)
+        noting.stored(run, holder, value, target)
+        estimators.stored(run, holder, value, target)
     index = run.dispatch[type(part)](run, part)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:

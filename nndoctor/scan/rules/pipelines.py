@@ -192,18 +192,20 @@ def _is_random(step: Lib) -> bool:
     return step.name in torch_api.RANDOM_TRANSFORMS
 
 
-def origins(value: Value, seen: set[int] | None = None) -> Iterator[Term]:
-    """A value and everything that it was computed from."""
+def origins(value: Value, seen: set[int] | None = None, stop: tuple[str, ...] = ()) -> Iterator[Term]:
+    """A value and everything that it was computed from, as far as the operations `stop` and what was `seen` before."""
     seen = set() if seen is None else seen
-    stack = [value]
-    while stack and len(seen) < MAX_ORIGINS:
+    stack, limit = [value], len(seen) + MAX_ORIGINS
+    while stack and len(seen) < limit:
         current = stack.pop()
         if id(current) in seen:
             continue
         seen.add(id(current))
         if type(current) is Term:
             yield current
-            stack.extend(current.inputs)
+            stack.extend(current.inputs if current.op not in stop else ())
+        elif is_loader(current) or is_dataset(current):
+            stack.extend(value for name, value in current.args.items() if name in ("dataset", "tensors"))
         elif type(current) in (Tuple, Container):
             stack.extend(held(current))
         else:
