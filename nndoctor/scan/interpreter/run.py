@@ -166,11 +166,13 @@ def _run_root(run: Machine, function: Function) -> None:
     run.optimizers = known
 
 
-def _hand_over(run: Machine, result: Value) -> None:
+def _hand_over(run: Machine, result: Value, depth: int = 3) -> None:
     """What a function returns that nobody calls goes to a caller who cannot be followed."""
     for leaf in run.leaves(result):
-        held = kinds.held(leaf) if type(leaf) in (Tuple, Container) else (leaf,)
-        run.program.handed.update((id(value), value) for value in held)
+        run.program.handed[id(leaf)] = leaf
+        if depth and type(leaf) in (Tuple, Container):
+            for value in kinds.held(leaf):
+                _hand_over(run, value, depth - 1)
 
 
 def _call_root(run: Machine, method: Function, receiver: Value) -> None:

@@ -78,6 +78,10 @@ def _initialised(run: Machine, args: Any, node: Any) -> Value:
     return NONE
 
 
+def _range(run: Machine, args: Any, node: Any) -> Value:
+    return run.pure("range", *args.positional)
+
+
 def _partial(run: Machine, args: Any, node: Any) -> Value:
     return Term("partial", args.all, run.frame.source, node, None, {"args": args})
 
@@ -217,6 +221,9 @@ SPECIAL: dict[str, Special] = {
     "torch.nn.utils.rnn.pad_packed_sequence": _padded,
     "torch.utils.checkpoint.checkpoint": _checkpoint,
     "torch.autograd.backward": _backward_of,
+    "tqdm.trange": _range,
+    "tqdm.auto.trange": _range,
+    "tqdm.notebook.trange": _range,
     "tqdm.tqdm": _first_argument,
     "tqdm.auto.tqdm": _first_argument,
     "tqdm.notebook.tqdm": _first_argument,
