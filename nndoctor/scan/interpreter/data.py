@@ -7,7 +7,7 @@ from typing import Any
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import calls, containers, dtypes, following, layers
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Function, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.values import NONE, Container, Function, Instance, Lib, Term, Tuple, Value
 
 OPEN = "$open"  # set on an object that may have been given arguments nobody can see (`**kwargs`)
 
@@ -28,7 +28,7 @@ def make(run: Machine, name: str, args: Any, node: Any) -> Value | None:
 def _make_of_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     last = name[len(_DATA) :]
     if last == "DataLoader":
-        return _make(run, name, "loader", torch_api.LOADER_PARAMETERS, args, node)
+        return _collating(run, _make(run, name, "loader", torch_api.LOADER_PARAMETERS, args, node), node)
     if last in torch_api.WRAPPERS:
         made = _make(run, name, "dataset", torch_api.WRAPPERS[last], args, node)
         if last == "TensorDataset":
@@ -37,6 +37,16 @@ def _make_of_torch(run: Machine, name: str, args: Any, node: Any) -> Value | Non
     if last in torch_api.SAMPLERS:
         return _make(run, name, "sampler", torch_api.SAMPLERS[last], args, node)
     return _random_split(run, args, node) if last == "random_split" else None
+
+
+def _collating(run: Machine, loader: Lib, node: Any) -> Lib:
+    """Note what the project's own `collate_fn` makes of a list of examples."""
+    own = run.resolve(loader.args.get("collate_fn") or NONE)
+    if type(own) is Function:
+        examples = run.born(Container("list", (), run.pure("element", loader.args.get("dataset") or NONE)))
+        made = following.call_function(run, own, calls.Arguments((examples,)), node)
+        run.note("collated", node, loader, result=made)
+    return loader
 
 
 def _make(run: Machine, name: str, kind: str, parameters: tuple[str, ...], args: Any, node: Any) -> Lib:

@@ -29,6 +29,12 @@ def stored(run: Machine, holder: Value, value: Value, node: Any) -> None:
         run.note("stored", node, holder, value=value)
 
 
+def overwritten(run: Machine, tensor: Term, value: Value, node: Any) -> None:
+    """Note that elements of a tensor were set to a number: `labels[labels == pad] = -100`."""
+    if type(value) is Const:
+        run.note("overwritten", node, tensor, value=value)
+
+
 def tensor(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None:
     """Note that a module was given a tensor that is meant to be trained, or was computed from a new parameter."""
     if type(value) is Term and kinds.is_module(owner) and (_requires_grad(value) or _comes_of_parameter(value)):

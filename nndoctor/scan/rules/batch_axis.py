@@ -11,7 +11,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.gradient_flow import is_data
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.shapes import MAY_BE_ONE, Dim
+from nndoctor.scan.shapes import Dim
 from nndoctor.scan.values import Const, Lib, Site, Term, Value
 
 # ND503
@@ -19,12 +19,14 @@ from nndoctor.scan.values import Const, Lib, Site, Term, Value
 
 @rule("ND503")
 def squeeze_without_dimension(program: Program) -> Iterator[Draft]:
+    restored = {id(event.subject) for event in program.methods("unsqueeze")}  # `if x.dim() == 1: x = x.unsqueeze(0)`
     for event in program.methods("squeeze"):
-        if not event.details["args"].all and not event.details["args"].open:
+        args = event.details["args"]
+        if not args.all and not args.open and id(event.details["result"]) not in restored:
             yield from _squeezed(event, event.subject)
     for event in program.calls("torch.squeeze"):
         args = event.details["args"]
-        if len(args.all) == 1 and not args.open:
+        if len(args.all) == 1 and not args.open and id(event.details["result"]) not in restored:
             yield from _squeezed(event, args.all[0])
 
 
@@ -47,9 +49,16 @@ def _ones(dims: tuple[Dim, ...]) -> int:
 
 
 def _loses_meaning(dims: tuple[Dim, ...]) -> bool:
-    """Whether there are axes of size 1 to drop, one of unknown size, and others that stay."""
-    unknown = [dim for dim in dims if dim.atoms and not any(size.op in MAY_BE_ONE for size in dim.atoms)]
-    return bool(_ones(dims)) and bool(unknown) and len(dims) - _ones(dims) > 1
+    """Whether there are axes of size 1 to drop, the axis of a batch, and others that stay."""
+    return bool(_ones(dims)) and any(map(_is_batch, dims)) and len(dims) - _ones(dims) > 1
+
+
+def _is_batch(dim: Dim) -> bool:
+    """Whether a size is that of the first axis of what a model was given."""
+    size = next(iter(dim.atoms), None)
+    if size is None or dim.number != 1 or len(dim.atoms) != 1 or size.op != "dim" or len(size.inputs) < 2:
+        return False
+    return type(size.inputs[1]) is Const and size.inputs[1].value == 0
 
 
 # ND504

@@ -25,8 +25,8 @@ SEVERING = frozenset(
 _CUTS = HARD | SEVERING
 # Numbers, and tensors that are made without a graph.
 _FREE = frozenset(
-    """counter len size dim text range key dtype device slice zeros_like ones_like full full_like eye arange randint
-    randn_like rand_like batch""".split()
+    """counter len size dim text range key dtype device slice zeros ones zeros_like ones_like full full_like eye arange
+    randint rand randn rand_like randn_like batch""".split()
 ) | {"full slice"}
 _DIFFERENTIABLE = (
     torch_api.TRANSPARENT
@@ -84,7 +84,7 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
         cuts.append(value)
         return _is_made_trainable(value) and not reaches_model(value)
     if value.op in _FREE or is_data(value):
-        return False
+        return None if _is_made_trainable(value) else False
     if value.grad is not None and not (type(value.grad) is Const and value.grad.value):
         return None
     if is_computed_by_model(value):
@@ -105,15 +105,17 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
             return True
         stack.append(term.inputs[0])
         return False
-    if term.op not in _DIFFERENTIABLE:
+    if term.op not in _DIFFERENTIABLE or (term.op == "requires_grad_" and not reaches_model(term)):
         return None
     stack.extend(term.inputs)
     return False
 
 
 def _is_made_trainable(term: Term) -> bool:
-    """`torch.tensor(..., requires_grad=True)`."""
+    """`torch.tensor(..., requires_grad=True)`, `x.requires_grad = True`."""
     args: Any = (term.info or {}).get("args")
+    if term.attrs is not None and "requires_grad" in term.attrs:
+        return True
     flag = args.keywords.get("requires_grad") if args is not None else None
     return flag is not None and not (type(flag) is Const and not flag.value)
 

@@ -53,8 +53,13 @@ def loss_terms_unscaled(program: Program) -> Iterator[Draft]:
                 yield Draft("ND117", site, f"`{wording.text(site)}` adds {names} with equal weight", evidence)
 
 
+# They are all negative log-likelihoods, of one scale: near the logarithm of the number of classes at the start.
+_LIKELIHOODS = frozenset("crossentropy nll bce bcewithlogits binarycrossentropy binarycrossentropywithlogits".split())
+
+
 def _family(name: str) -> str:
-    return name.lower().replace("_", "").replace("loss", "").removesuffix("2d")
+    kind = name.lower().replace("_", "").replace("loss", "").removesuffix("2d")
+    return "likelihood" if kind in _LIKELIHOODS else kind
 
 
 _JOINING = frozenset({"+", "returned", "forward", "scaled", "/", "sum of"})
