@@ -102,7 +102,8 @@ def _elements(run: Machine, node: Any) -> tuple[tuple[Value, ...], Value | None]
             continue
         known = containers.known_items(run, value)
         if known is None:
-            rest = containers.element(run, value, element)
+            other = containers.element(run, value, element)
+            rest = other if rest is None else containers.any_of(run, (rest, other), element)
         else:
             items.extend(known)
     return tuple(items), rest

@@ -31,6 +31,7 @@ class Frame:
         "function",
         "inner",
         "is_class",
+        "is_root",
         "on_yield",
         "pending",
         "receiver",
@@ -48,6 +49,7 @@ class Frame:
         self.assumed = 0  # how many things its caller had assumed
         self.inner = 0  # statements run by the functions that it called
         self.is_class = False
+        self.is_root = False  # whether it stands for unknown callers of functions that nobody in the project calls
         self.on_yield: Callable[[Value], None] | None = None  # runs the body of `with` where a context manager yields
         self.receiver: Value | None = None
         self.results: list[tuple[Value, cst.CSTNode, dict[Term, bool]]] = []

@@ -13,7 +13,6 @@ from nndoctor.scan.values import (
 )
 
 GRADS, CLIP, SCALE, MODE = "$grads", "$clip", "$scale", "$mode"
-ESCAPED = "$escaped"  # set on a model that was handed to code which cannot be followed
 
 
 # Gradients of an optimizer's parameters: fresh after a backward, spent after a step; a backward on spent gradients

@@ -51,7 +51,7 @@ def _note_accumulation(run: Machine, node: Any, before: Value, operand: Value, r
 def _note_update(run: Machine, node: Any, before: Value, result: Term) -> None:
     """Remember that a weight was changed by its own gradient."""
     if type(before) is Term and result.inputs[0] is before and _has_gradient_of(before, result.inputs[1], MAX_DEPTH):
-        run.note("update", node, before, result=result)
+        run.note("weight update", node, before, result=result)
 
 
 def _has_gradient_of(weight: Term, value: Value, depth: int) -> bool:

@@ -39,6 +39,14 @@ def is_parameter(value: Value) -> bool:
     return root is not value and type(root) is Term and root.op == "parameters"
 
 
+_WITH_WEIGHTS = frozenset("linear conv embedding embeddingbag rnn rnncell attention transformer".split())
+
+
+def is_trainable(module: Value) -> bool:
+    """Whether a module is a layer with weights to be learnt, or a whole model of a library."""
+    return type(module) is Lib and (module.kind == "model" or module.attrs.get("$operation") in _WITH_WEIGHTS)
+
+
 def _is_module(value: Value) -> bool:
     """Whether a value is a module, or an element of `modules()` or `children()`."""
     if type(value) is Instance or type(value) is Lib:
