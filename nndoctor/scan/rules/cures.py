@@ -9,8 +9,8 @@ import libcst as cst
 from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
-from nndoctor.scan.rules.repairs import Change, Repair, line
-from nndoctor.scan.values import Lib, Site, State, Term
+from nndoctor.scan.rules.repairs import Change, Repair, instead, line
+from nndoctor.scan.values import LOSS, Lib, Site, State, Term, leaves
 
 _ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript)
 # What is the same of logits as of their softmax, and what only hands a value on.
@@ -42,6 +42,7 @@ def cleared(program: Program, step: Event, name: str) -> Repair:
         if event.loops == step.loops
         and event.frames[-1] is step.frames[-1]
         and event.order < step.order
+        and all(step.assumed.get(guard, truth) is truth for guard, truth in event.assumed.items())
         and any(optimizer is step.subject for optimizer, _ in event.details["optimizers"])
     )
     first = next(feeding, None)
@@ -66,9 +67,9 @@ def in_mode(forward: Event, mode: str, inside: bool) -> Repair | None:
     if inside:
         return line("before", forward.site, text)
     loop = forward.loops[-1]
-    if loop.frame is not forward.frames[-1]:
-        return None
-    return line("before", Site(forward.site.source, loop.node), text)
+    outer, inner = loop.frame, forward.frames[-1]
+    same_object = inner.receiver is not None and inner.receiver is outer.receiver and text.startswith("self.")
+    return line("before", Site(outer.source, loop.node), text) if outer is inner or same_object else None
 
 
 def restored(program: Program, state: State, output: Term) -> Repair | None:
@@ -82,8 +83,14 @@ def restored(program: Program, state: State, output: Term) -> Repair | None:
     return in_mode(forward, "train", inside)
 
 
-def without_graph(program: Program, operand: Site, totals: list[Any]) -> Repair:
-    """`.item()` for what is added up; `.detach()` if the total is later used as the tensor that it was."""
+def without_graph(program: Program, operand: Site, added: list[Event]) -> Repair | None:
+    """`.item()` for what is added up; `.detach()` if the total is later used as the tensor that it was.
+
+    None if what is added, in one of these events, is no tensor.
+    """
+    if any(type(leaf) is not Term or leaf.act != LOSS for event in added for leaf in event.options(event.subject)):
+        return None
+    totals = [leaf for event in added if event.kind == "accumulate" for leaf in leaves(event.details["result"])]
     kept = {id(total) for total in totals}
     used = any(
         id(term) in kept
@@ -104,7 +111,13 @@ def switched(event: Event) -> Repair | None:
     params = function.node.params.params if function is not None else ()
     if function is None or function.receiver is None or not params or type(node) is not cst.Call:
         return None
-    argument = f"training={params[0].name.value}.training"
+    owner = params[0].name.value
+    rate = next((arg for arg in node.args if arg.keyword is not None and arg.keyword.value == "dropout_p"), None)
+    if rate is not None:  # scaled_dot_product_attention has no switch of its own
+        site = Site(event.site.source, rate.value)
+        text = f"{bracketed(wording.code(site), rate.value)} if {owner}.training else 0.0"
+        return instead(site, text, f"pass `dropout_p={text}`")
+    argument = f"training={owner}.training"
     text = wording.code(event.site)
     inner = text[:-1].rstrip()
     separator = "" if inner.endswith("(") else " " if inner.endswith(",") else ", "

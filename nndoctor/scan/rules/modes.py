@@ -110,8 +110,7 @@ def graph_retained(program: Program) -> Iterator[Draft]:
             continue
         operand = _operand(event.site)
         message = f"`{wording.text(operand)}` still carries its graph and is kept from one iteration to the next"
-        same = [e for e in events if e.kind == "accumulate" and e.site.node is event.site.node]
-        repair = cures.without_graph(program, operand, [leaf for e in same for leaf in leaves(e.details["result"])])
+        repair = cures.without_graph(program, operand, [e for e in events if e.site.node is event.site.node])
         yield Draft("ND304", event.site, message, wording.made_at(kept), Confidence.CERTAIN, repair=repair)
 
 
