@@ -21,7 +21,7 @@ def make(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     if name.startswith("torchvision.datasets."):
         return _make(run, name, "dataset", torch_api.dataset_parameters(name.rpartition(".")[2]), args, node)
     if torch_api.is_transform(name):
-        return _make(run, name, "transform", torch_api.transform_parameters(name.rpartition(".")[2]), args, node)
+        return _make_transform(run, name, args, node)
     return None
 
 
@@ -90,6 +90,16 @@ def batch(run: Machine, source: Lib) -> Value:
 # Transforms -----------------------------------------------------------------------------------------------------------
 
 TRANSFORMED = "transformed"  # the operation of what a transform returns
+PIXELS = "pixels"  # the operation of what is handed to the function of a `Lambda`
+RESULT = "$result"  # what that function makes of it
+
+
+def _make_transform(run: Machine, name: str, args: Any, node: Any) -> Lib:
+    made = _make(run, name, "transform", torch_api.transform_parameters(name.rpartition(".")[2]), args, node)
+    function = run.resolve(made.args.get("lambd") or NONE)
+    if type(function) is Function:
+        made.attrs[RESULT] = following.call_function(run, function, calls.Arguments((Term(PIXELS),)), node)
+    return made
 
 
 def apply_transform(run: Machine, transform: Lib, args: Any, node: Any) -> Value:

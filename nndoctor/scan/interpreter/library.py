@@ -84,7 +84,8 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     if name in torch_api.SCALERS:
         return _make_scaler(run, name, args, node)
     if name.startswith(torch_api.LIBRARY_MODELS) and not last.endswith("_Weights"):
-        return run.born(Lib(name, "model", dict(args.keywords), run.frame.source, node))
+        parameters = ("pretrained",) if name.startswith("torchvision.") else ("model_name", "pretrained")
+        return run.born(Lib(name, "model", layers.bound(args, parameters), run.frame.source, node))
     if module == "torch.nn.functional" and last in torch_api.LOSSES:
         return layers.call_loss(run, last, args, node)
     operation = torch_api.operation(name)

@@ -50,8 +50,7 @@ DENSE_DATASETS = frozenset(  # their targets are places in the image
 )
 # Datasets that the library made so that training and held-out examples are told apart by an argument.
 TRAIN_FLAG = frozenset({"MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "USPS", "EMNIST", "QMNIST"})
-SPLIT_ARGUMENTS = ("train", "split", "image_set")
-IMAGES_OF_FILES = frozenset(_DATASETS) - {"FakeData"}
+NOT_OF_IMAGES = frozenset({"DatasetFolder"})  # of torchvision's, the one that may load anything
 
 
 def dataset_parameters(name: str) -> tuple[str, ...]:
@@ -107,8 +106,20 @@ MOVING_TRANSFORMS = frozenset(
     RandomPerspective ElasticTransform HorizontalFlip VerticalFlip Flip RandomRotate90 ShiftScaleRotate
     Rotate""".split()
 )
-# What turns a PIL image or an array of bytes into a float tensor between 0 and 1.
-SCALING_TRANSFORMS = frozenset({"ToTensor"})
+# Steps that make a tensor of an image: of floats between 0 and 1, or of bytes; and steps that bring bytes to 0 to 1.
+BYTE_TENSORS = frozenset({"PILToTensor", "ToImage", "ToImageTensor"})
+TENSOR_MAKERS = BYTE_TENSORS | {"ToTensor"}
+SCALING_TRANSFORMS = frozenset({"ToTensor", "ConvertImageDtype", "ConvertDtype"})
+
+# Means of the pixels by channel, scaled to 0 to 1, as the scripts of the world write them.
+PIXEL_MEANS: dict[str, tuple[float, ...]] = {
+    "MNIST": (0.1307,),
+    "FashionMNIST": (0.2860,),
+    "CIFAR10": (0.4914, 0.4822, 0.4465),
+    "CIFAR100": (0.5071, 0.4867, 0.4408),
+    "SVHN": (0.4377, 0.4438, 0.4728),
+}
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def is_transform(name: str) -> bool:
