@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nndoctor.scan.interpreter.heap import join
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import Choice, Container, Instance, Lib, Term, Tuple, Value
+
+if TYPE_CHECKING:
+    from nndoctor.scan.source import SourceFile
 
 _OWNED = frozenset({"layer", "container", "model", "loss"})  # kinds of library objects that a module has for itself
 
@@ -28,7 +31,7 @@ def _copied(run: Machine, args: Any) -> Value:
 
 
 def _shallow(run: Machine, value: Value, node: Any) -> Value:
-    made = _empty_copy(value, node)
+    made = _empty_copy(value, run.frame.source, node)
     if made is None:
         return value
     for key in list(value.attrs):
@@ -36,13 +39,13 @@ def _shallow(run: Machine, value: Value, node: Any) -> Value:
     return run.born(made)
 
 
-def _empty_copy(value: Value, node: Any) -> Any:
-    """Another object of the same class; None if the value is no object that can change."""
+def _empty_copy(value: Value, source: SourceFile, node: Any) -> Any:
+    """Another object of the same class, made at that place; None if the value is no object that can change."""
     kind = type(value)
     if kind is Instance:
-        return Instance(value.cls, value.source, node)
+        return Instance(value.cls, source, node)
     if kind is Lib:
-        return Lib(value.api, value.kind, value.args, value.source, node)
+        return Lib(value.api, value.kind, value.args, source, node)
     return Container(value.kind, ()) if kind is Container else None
 
 
@@ -59,7 +62,11 @@ def _deep(run: Machine, value: Value, node: Any, made: dict[int, Any]) -> Value:
         return join(value.guard, _deep(run, value.then, node, made), _deep(run, value.otherwise, node, made))
     if id(value) in made:
         return made[id(value)]
-    copied = _empty_copy(value, node) if kind is not Lib or value.kind in _OWNED or not made else None
+    copied = None
+    if kind is not Lib or value.kind in _OWNED or not made:
+        # The parts of a copy are shown where the original's were written.
+        inside = made and kind in (Instance, Lib)
+        copied = _empty_copy(value, *((value.source, value.node) if inside else (run.frame.source, node)))
     if copied is None:
         return value
     made[id(value)] = copied
