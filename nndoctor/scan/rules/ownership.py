@@ -21,6 +21,13 @@ def _parts(modules: list[Value]) -> set[int]:
     return {id(part) for module in modules for part in kinds.descendants(module)}
 
 
+def _base(module: Value) -> Value:
+    """The model that `model.layer4[1]` is a part of, where its parts are unknown; else the module itself."""
+    while type(module) is Term and module.op in ("attribute", "item", "element") and module.inputs:
+        module = module.inputs[0]
+    return module
+
+
 # ND212: a layer comes in after the optimizer was made
 
 
@@ -48,10 +55,7 @@ def _held_before(optimizer: Event, event: Event) -> bool:
         return False
     if any(optimizer.assumed.get(term, truth) is not truth for term, truth in event.assumed.items()):
         return False
-    holder = event.subject
-    while type(holder) is Term and holder.op in ("attribute", "item") and holder.inputs:
-        holder = holder.inputs[0]
-    return id(holder) in _parts(optimizer.details["trained"] or [])
+    return id(_base(event.subject)) in _parts(optimizer.details["trained"] or [])
 
 
 def _is_held_later(program: Program, optimizer: Event, layers: list[Value]) -> bool:
@@ -218,3 +222,44 @@ def _forgotten(orphan: Orphan) -> Draft:
     message = f"the parameters of `{name}` are in no optimizer; it keeps its initial weights"
     treatment = f"Give the optimizer `{name}.parameters()` too, or freeze it with `{name}.requires_grad_(False)`."
     return Draft("ND213", orphan.optimizer.site, message, evidence, Confidence.CERTAIN, None, treatment)
+
+
+# ND213: parameters that are freed after the optimizer has passed them over
+
+
+@rule("ND213")
+def freed_after_optimizer(program: Program) -> Iterator[Draft]:
+    for optimizer in program.of("optimizer"):
+        if _takes_trainable_only(optimizer) and not any(program.methods("add_param_group")):
+            frozen = [module for module, _ in _switched(program, False, optimizer) if module is not None]
+            for module, event in _switched(program, True, optimizer):
+                inside = _parts(frozen) & _parts(optimizer.details["trained"] or [])
+                if id(_base(module)) in inside and _is_left_to(program, optimizer, event):
+                    yield _passed_over(event, optimizer)
+
+
+def _takes_trainable_only(optimizer: Event) -> bool:
+    """Whether an optimizer was given `filter(lambda p: p.requires_grad, model.parameters())`."""
+    given = optimizer.details["args"].get(0, "params")
+    return type(given) is Term and given.op == "call" and getattr(given.inputs[0], "name", "") == "builtins.filter"
+
+
+def _switched(program: Program, wanted: bool, optimizer: Event) -> Iterator[tuple[Value, Event]]:
+    """The modules frozen before an optimizer was made, or those freed after it."""
+    for module, value, event in switches(program):
+        same_run = event.frames[0] is optimizer.frames[0]
+        if same_run and type(value) is Const and value.value is wanted and wanted == (event.order > optimizer.order):
+            yield module, event
+
+
+def _is_left_to(program: Program, optimizer: Event, event: Event) -> bool:
+    """Whether the same optimizer goes on after an event, and none is made that may hold more."""
+    later = any(made.order > event.order for made in program.of("optimizer"))
+    return not later and _steps_after(program, optimizer, event)
+
+
+def _passed_over(event: Event, optimizer: Event) -> Draft:
+    evidence = ((optimizer.site, "the optimizer took only what was trainable then"),)
+    message = "these parameters are freed after the optimizer has passed them over; it never changes them"
+    treatment = "Give them to it: `optimizer.add_param_group({'params': ...})`, or make the optimizer anew."
+    return Draft("ND213", event.site, message, evidence, Confidence.LIKELY, None, treatment)
