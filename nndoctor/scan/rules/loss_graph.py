@@ -91,13 +91,39 @@ def loss_cut_from_graph(program: Program) -> Iterator[Draft]:
         flows = [flow(option) for option in options]
         if flows and all(_is_cut(found) for found in flows):
             told.update(map(id, options))
-            yield _cut(event, flows[0].cuts[0])
+            yield _cut(event, flows[0].cuts[0], "backward reaches no parameter")
+    yield from _numbers_added(program)
     yield from _made_leaves(program)
     yield from _wrapped(program, told)
 
 
 def _is_cut(found: Flow) -> bool:
     return found.is_severed and not all(is_decision(cut) for cut in found.cuts)
+
+
+_NUMBERS = frozenset({"item", "float number", "tensor", "Tensor", "FloatTensor", "numpy", "tolist"})
+
+
+def _numbers_added(program: Program) -> Iterator[Draft]:
+    """`loss + aux.item()`: a term that was made a number adds nothing to the gradient."""
+    for event in program.of("backward"):
+        for leaf in event.tensors(event.subject):
+            for term in _added(leaf) if flow(leaf).carries else ():
+                found = flow(term)
+                if found.is_severed and all(cut.op in _NUMBERS for cut in found.cuts):
+                    yield _cut(event, found.cuts[0], "it adds nothing to the gradient", Confidence.LIKELY)
+
+
+def _added(value: Value) -> Iterator[Value]:
+    """The terms that a loss is the sum of."""
+    stack, seen = [value], set()
+    while stack:
+        term = stack.pop()
+        if type(term) is Term and term.op in ("+", "returned", "scaled") and id(term) not in seen:
+            seen.add(id(term))
+            stack.extend(term.inputs)
+        elif term is not value:
+            yield term
 
 
 _HOW = {
@@ -110,11 +136,11 @@ _HOW = {
 }
 
 
-def _cut(event: Event, cut: Term) -> Draft:
+def _cut(event: Event, cut: Term, effect: str, confidence: Confidence = Confidence.CERTAIN) -> Draft:
     site = _site(cut) or event.site
     how = _HOW.get(cut.op, "copies the numbers")
-    message = f"`{wording.text(site)}` {how} and leaves the graph behind: backward reaches no parameter"
-    return Draft("ND112", site, message, ((event.site, "back-propagated here"),))
+    message = f"`{wording.text(site)}` {how} and leaves the graph behind: {effect}"
+    return Draft("ND112", site, message, ((event.site, "back-propagated here"),), confidence)
 
 
 def _backward_leaves(program: Program) -> dict[int, Event]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
@@ -24,6 +26,7 @@ def regularisation_twice(program: Program) -> Iterator[Draft]:
             if decay and _model_of(penalty) in _models_of(optimizer):
                 yield _twice(event, penalty, optimizer, decay)
     yield from _over_another_name(program)
+    yield from _never_added(program)
 
 
 def _twice(event: Event, penalty: Term, optimizer: Lib, decay: float) -> Draft:
@@ -109,3 +112,32 @@ def _over_another_name(program: Program) -> Iterator[Draft]:
         message = f"`{wording.text(site)}` is the same for each parameter: it does not use the loop's variable"
         treatment = "Take the norm of the loop's variable, or give the optimizer a `weight_decay` instead of the loop."
         yield Draft("ND116", site, message, evidence, treatment=treatment)
+
+
+# A penalty that is computed and forgotten
+
+_PENALTY_NAME = re.compile(r"\w*(reg|l1|l2|penalty|decay)\w* *(\+?=|\+)", re.IGNORECASE)
+
+
+def _never_added(program: Program) -> Iterator[Draft]:
+    sums: dict[int, list[Event]] = {}
+    for event in program.of("accumulate"):
+        if any(_squared(term) is not None for term in graph.ancestors(event.subject)):
+            sums.setdefault(id(event.site.node), []).append(event)
+    for events in sums.values():
+        event = events[-1]
+        later = next((b for b in program.of("backward") if _goes_with(event, b)), None)
+        if later is None or any(id(e.details["result"]) in program.backpropagated for e in events):
+            continue
+        text = wording.text(event.site)
+        if _PENALTY_NAME.match(text):
+            message = f"`{text}` is never added to the loss"
+            evidence = ((later.site, "this loss is back-propagated without it"),)
+            treatment = "Add the penalty to the loss before `backward()`, or delete it and set `weight_decay`."
+            yield Draft("ND116", event.site, message, evidence, Confidence.LIKELY, treatment=treatment)
+
+
+def _goes_with(penalty: Event, backward: Event) -> bool:
+    """Whether a backward pass follows in the same function and iteration."""
+    same = penalty.frames[-1] is backward.frames[-1] and penalty.loops[:-1] == backward.loops
+    return same and penalty.order < backward.order
