@@ -127,7 +127,7 @@ WEIGHTED_OPS = frozenset(
 MODE_OPS = frozenset({"dropout", "batchnorm"})
 
 # Layers whose applications are noted for the rules.
-NOTED_LAYERS = MODE_OPS | {"linear", "rnn", "attention", "transformer"}
+NOTED_LAYERS = MODE_OPS | {"linear", "conv", "rnn", "attention", "transformer"}
 
 # Families of torchvision and timm models that contain batch norm or dropout.
 LIBRARY_MODELS = (
