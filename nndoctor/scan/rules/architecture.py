@@ -69,9 +69,7 @@ def _uses(program: Program) -> Counter[int]:
     return uses
 
 
-_FACTORISED = re.compile(
-    r"rank|lora|bottleneck|factor|svd|down|squeeze|reduc|compress|code|latent|embed", re.IGNORECASE
-)
+_FACTORISED = re.compile("rank|lora|bottleneck|factor|svd|down|squeeze|reduc|compress|code|latent|embed", re.IGNORECASE)
 
 
 def _is_factorised(first: Lib, second: Lib) -> bool:
@@ -156,16 +154,17 @@ def saturating_hidden_activation(program: Program) -> Iterator[Draft]:
         if event.details["operation"] not in _WEIGHTED:
             continue
         source = _below(event.details["input"], _UNDER_LAYER)
-        before = _below(source.inputs[0], _UNDER_LAYER | {"batchnorm"}) if _is_sigmoid(source) else None
-        if source is not None and before is not None and before.op in _WEIGHTED:
-            hidden[id(event.frames[-1])][id(source)] = source
+        if source is not None and _is_sigmoid(source):
+            before = _below(source.inputs[0], _UNDER_LAYER | {"batchnorm"})
+            if before is not None and before.op in _WEIGHTED:
+                hidden[id(event.frames[-1])][id(source)] = source
     for sigmoids in hidden.values():
         if len(sigmoids) >= LEAST_SIGMOIDS:
             yield from map(_saturating, sigmoids.values())
 
 
-def _is_sigmoid(term: Term | None) -> bool:
-    return term is not None and term.op == "sigmoid" and term.node is not None
+def _is_sigmoid(term: Term) -> bool:
+    return term.op == "sigmoid" and term.node is not None
 
 
 def _saturating(sigmoid: Term) -> Draft:
