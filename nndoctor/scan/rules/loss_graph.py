@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nndoctor.findings import Confidence
+from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.gradient_flow import HARD, Flow, flow, is_generated
@@ -148,6 +149,12 @@ def _backward_leaves(program: Program) -> dict[int, Event]:
     return {id(leaf): event for event in program.of("backward") for leaf in event.tensors(event.subject)}
 
 
+def _is_computed(value: Value) -> bool:
+    """Whether a value is a loss, and not a tensor that was just made to be differentiated."""
+    computed = any(term.op in ("loss", "forward") for term in graph.ancestors(value))
+    return computed and type(value) is Term and value.act == LOSS
+
+
 def _made_leaves(program: Program) -> Iterator[Draft]:
     """`loss.requires_grad = True`: torch allows it for tensors without a graph only."""
     leaves = _backward_leaves(program)
@@ -156,7 +163,7 @@ def _made_leaves(program: Program) -> Iterator[Draft]:
             continue
         for leaf in event.options(event.subject):
             later = leaves.get(id(leaf))
-            if later is None or type(leaf) is not Term or leaf.act != LOSS or flow(leaf).is_severed:
+            if later is None or not _is_computed(leaf) or flow(leaf).is_severed:
                 continue  # where it is severed, the cause is told
             name = wording.text(event.site)
             message = f"`{name} = True` is allowed only for a loss without a graph, whose backward reaches no parameter"
@@ -170,6 +177,6 @@ def _wrapped(program: Program, told: set[int]) -> Iterator[Draft]:
         given = event.details["args"].get(0, "data")
         for leaf in event.options(given):
             later = leaves.get(id(leaf))
-            if later is not None and id(leaf) not in told and type(leaf) is Term and leaf.act == LOSS:
+            if later is not None and id(leaf) not in told and _is_computed(leaf):
                 message = f"`{wording.text(event.site)}` is a new tensor without a graph: backward reaches no parameter"
                 yield Draft("ND112", event.site, message, ((later.site, "back-propagated here"),))
