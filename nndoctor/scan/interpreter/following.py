@@ -41,6 +41,8 @@ def call_function(run: Machine, function: Function, args: calls.Arguments, node:
     if any(type(d) is Api and d.name in _CONTEXT_MANAGERS for d in function.decorators):
         return Term("context manager", info={"function": function, "args": args})
     if len(run.frames) >= MAX_DEPTH or _active(run, function) >= MAX_ACTIVATIONS or _is_exhausted(run, function):
+        if function.name == "__init__":
+            noting.initialised(run, function.receiver)
         return calls.unknown_call(run, function, args, node)
     bound = (id(function.node), id(function.scope), id(function.receiver), *map(id, function.defaults.values()))
     key = (bound, _keys(run, args), id(run.grad), id(run.amp))

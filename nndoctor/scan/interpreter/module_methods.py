@@ -43,7 +43,7 @@ def initialise_base(run: Machine, instance: Instance, args: Any, node: Any) -> N
         if root.startswith("torch.nn.") and name in torch_api.CONTAINERS:
             layers.fill(run, instance, name, args, node)
     data.initialise_dataset(run, instance, args)
-    run.write(instance.attrs, noting.INITIALISED, TRUE)
+    noting.initialised(run, instance)
 
 
 def module_method(run: Machine, module: Value, name: str, args: Any, node: Any) -> Value:

@@ -9,7 +9,7 @@ import libcst as cst
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.values import Api, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
+from nndoctor.scan.values import TRUE, Api, Const, Container, Function, Instance, Lib, Method, Term, Tuple, Value
 
 PARAMETER = "Parameter"  # the operation of `nn.Parameter(...)`
 INITIALISED = "$initialised"  # set on a module once the constructor of its library class has run
@@ -35,6 +35,12 @@ def overwritten(run: Machine, tensor: Term, value: Value, node: Any) -> None:
         run.note("overwritten", node, tensor, value=value)
 
 
+def initialised(run: Machine, module: Value) -> None:
+    """The constructor of a module's library class has run, or may have."""
+    if type(module) is Instance:
+        run.write(module.attrs, INITIALISED, TRUE)
+
+
 def tensor(run: Machine, owner: Value, name: str, value: Value, node: Any) -> None:
     """Note that a module was given a tensor that is meant to be trained, or was computed from a new parameter."""
     if type(value) is Term and kinds.is_module(owner) and (_requires_grad(value) or _comes_of_parameter(value)):
@@ -42,7 +48,9 @@ def tensor(run: Machine, owner: Value, name: str, value: Value, node: Any) -> No
 
 
 def _requires_grad(term: Term) -> bool:
-    """Whether `requires_grad` was asked for where the tensor was made."""
+    """Whether `requires_grad` was asked for where the tensor was made; it may be on another device since."""
+    while term.op in torch_api.CASTS and type(term.inputs[0]) is Term:
+        term = term.inputs[0]
     if term.op == "requires_grad_":
         source = term.inputs[0]
         while type(source) is Term and source.op in ("*", "/", "+", "-"):

@@ -57,7 +57,7 @@ def _hidden(program: Program, event: Event) -> Draft | None:
     if not lost or value not in leaves(owner.attrs.get(name)) or any(p in name.lower() for p in _PLACEHOLDERS):
         return None
     registered = _registered(owner)
-    if any(_is_reached(program, term, registered) for term in lost):
+    if not _is_read(program, name) or any(_is_reached(program, term, registered) for term in lost):
         return None
     text = wording.text(event.site)
     if type(value) is Container:
@@ -70,6 +70,11 @@ def _hidden(program: Program, event: Event) -> Draft | None:
         message = f"`{text}` is computed from an `nn.Parameter`, and is itself none: the module does not register it"
         treatment = f"Store the `nn.Parameter` itself in `{text}`; `model.to(device)` moves it with the rest."
     return Draft("ND413", event.site, message, wording.made_at(lost[0]), Confidence.CERTAIN, treatment=treatment)
+
+
+def _is_read(program: Program, name: str) -> bool:
+    """Whether the attribute is named more than once; one that nothing reads does no harm."""
+    return sum(source.text.count(f".{name}") for source in program.sources) > 1
 
 
 def _lost(event: Event, value: Value) -> list[Term]:
