@@ -14,9 +14,9 @@ from nndoctor.scan.program import Program
 from nndoctor.scan.rules import pipelines, wording
 from nndoctor.scan.rules.batches import is_loader, source_of
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Api, Const, Container, Lib, Site, Term, Tuple, Value
+from nndoctor.scan.values import NONE, Api, Const, Container, Lib, Site, Term, Tuple, Value
 
-BYTE_RANGE = (255, 256)  # what people divide bytes by
+BYTE = 255  # what bytes are divided by; 256 is also the unit of depths in images of 16 bits
 
 _PASSING = frozenset(
     """to cuda cpu float double half type contiguous view reshape unsqueeze squeeze permute transpose flatten clone
@@ -81,29 +81,34 @@ def _divisions(result: Value) -> Iterator[Term]:
 
 def _divides(term: Term) -> bool:
     factor = term.inputs[1].value if len(term.inputs) == 2 and type(term.inputs[1]) is Const else None
-    if type(factor) not in (int, float) or not factor:
+    if not isinstance(factor, int | float) or not factor:
         return False
-    return factor in BYTE_RANGE if term.op == "/" else term.op == "*" and round(1 / factor) in BYTE_RANGE
+    return factor == BYTE if term.op == "/" else term.op == "*" and round(1 / factor) == BYTE
 
 
 def _multiplies(entry: Way) -> bool:
-    return any(c.op == "*" and c.inputs[1].value in BYTE_RANGE for c in entry.changes)
+    return any(c.op == "*" and c.inputs[1].value == BYTE for c in entry.changes)
 
 
 def _scaled_by(start: Value) -> Lib | Term | None:
     """The `ToTensor` that brought bytes to 0 to 1, if pixels certainly come from one."""
-    if is_loader(start) and "collate_fn" not in start.args:
-        data = pipelines.datasets(start)
-        root = pipelines.whole(data[0]) if len(data) == 1 else None
-        if not pipelines.is_of_torchvision(root) or root.name in torch_api.NOT_OF_IMAGES or "loader" in root.args:
-            return None
-        transforms = pipelines.transforms_of(root)
-        return _to_tensor(transforms[0]) if len(transforms) == 1 else None
-    if type(start) is not Term or not _is_image(start.inputs[0] if start.inputs else None):
-        if type(start) is Term and start.op == "call" and len(start.inputs) > 1 and _is_image(start.inputs[1]):
-            return start if _is_functional(start.inputs[0], "to_tensor") else None
+    if is_loader(start):
+        return _scaled_for(start)
+    if type(start) is not Term:
         return None
-    return _to_tensor((start.info or {}).get("layer")) if start.op == TRANSFORMED else None
+    if start.op == TRANSFORMED and _is_image(start.inputs[0]):
+        return _to_tensor((start.info or {}).get("layer"))
+    called = start.op == "call" and len(start.inputs) > 1 and _is_functional(start.inputs[0], "to_tensor")
+    return start if called and _is_image(start.inputs[1]) else None
+
+
+def _scaled_for(loader: Lib) -> Lib | None:
+    data = pipelines.datasets(loader) if "collate_fn" not in loader.args else []
+    root: Value = pipelines.whole(data[0]) if len(data) == 1 else NONE
+    if not pipelines.is_of_torchvision(root) or root.name in torch_api.NOT_OF_IMAGES or "loader" in root.args:
+        return None
+    transforms = pipelines.transforms_of(root)
+    return _to_tensor(transforms[0]) if len(transforms) == 1 else None
 
 
 def _is_image(value: Value) -> bool:
@@ -202,5 +207,5 @@ def _comes_through(start: Value, transform: Lib) -> bool:
 def numbers(value: Value) -> tuple[float, ...] | None:
     """The numbers of a tuple or list of constants."""
     items = held(value) if type(value) in (Tuple, Container) else (value,)
-    values = [item.value if type(item) is Const else None for item in items]
-    return tuple(values) if values and all(type(v) in (int, float) for v in values) else None
+    values = [item.value for item in items if type(item) is Const and isinstance(item.value, int | float)]
+    return tuple(values) if values and len(values) == len(items) else None
