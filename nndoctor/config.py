@@ -13,7 +13,17 @@ from nndoctor.selection import near, resolve, split_selectors
 
 EFFORTS = ("quick", "normal", "full")
 SEVERITIES = tuple(severity.value for severity in Severity)
-KEYS = ("select", "extend-select", "ignore", "exclude", "pedantic", "fail-on", "per-file-ignores", "probe")
+KEYS = (
+    "select",
+    "extend-select",
+    "ignore",
+    "exclude",
+    "pedantic",
+    "fail-on",
+    "per-file-ignores",
+    "minimum-torch",
+    "probe",
+)
 PROBE_KEYS = ("device", "seed", "effort", "select")
 
 Value = TypeVar("Value")
@@ -39,6 +49,7 @@ class Settings:
     pedantic: bool = False
     fail_on: Severity = Severity.WARNING
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     base: Path | None = None  # where the patterns start: the directory of the file
 
@@ -118,6 +129,7 @@ def _settings(table: dict[str, Any], path: Path) -> Settings:
         pedantic=section.value("pedantic", bool, "true or false") or False,
         fail_on=Severity(section.choice("fail-on", SEVERITIES) or Severity.WARNING),
         per_file_ignores={pattern: ignores.codes(pattern) or frozenset() for pattern in ignores.table},
+        minimum_torch=section.version("minimum-torch"),
         probe=_probe_settings(section.section("probe")),
         base=path.resolve().parent,
     )
@@ -159,6 +171,17 @@ class _Section:
         if value is not None and value not in choices:
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return value
+
+    def version(self, key: str) -> tuple[int, int] | None:
+        wanted = 'a version such as "2.4"'
+        value = self.value(key, str, wanted)
+        if value is None:
+            return None
+        major, _, rest = value.partition(".")
+        minor = rest.partition(".")[0] or "0"
+        if not (major.isdecimal() and minor.isdecimal()):
+            raise UserError(f"{self.where}: {key} must be {wanted}")
+        return int(major), int(minor)
 
     def strings(self, key: str) -> list[str] | None:
         values = self.value(key, list, "a list of strings")

@@ -20,6 +20,7 @@ class ScanRequest:
     exclude: tuple[str, ...] = ()  # patterns in the syntax of .gitignore
     force_exclude: bool = False  # excluded files stay out even if they are named one by one
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
+    minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
     stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
     stdin_filename: str | None = None
     texts: Mapping[Path, str] = field(default_factory=dict)  # what these files read like, whatever the disk says

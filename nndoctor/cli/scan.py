@@ -97,6 +97,7 @@ def scan(
         exclude=settings.exclude,
         force_exclude=force_exclude,
         per_file_ignores=settings.per_file_ignores,
+        minimum_torch=settings.minimum_torch,
         stdin=stdin,
         stdin_filename=stdin_filename,
     )

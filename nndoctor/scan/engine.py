@@ -41,6 +41,7 @@ def scan(request: ScanRequest) -> Report:
 
         with collector_off():
             program = run_program(project, sources)
+        program.minimum_torch = request.minimum_torch
         examined = len({*program.sources, *sources})
         findings = [*_findings(program, request), *_unparsed(sources, request)]
         failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Loop:
     """One execution of a loop: its statement and what it iterates over (None for `while`)."""
 
-    __slots__ = ("began", "frame", "iterable", "left", "node", "unrolled")
+    __slots__ = ("began", "ends_early", "frame", "iterable", "left", "node", "unrolled")
 
     def __init__(self, node: cst.CSTNode, iterable: Value | None, began: int, frame: Frame) -> None:
         self.node = node
@@ -26,6 +26,7 @@ class Loop:
         self.iterable = iterable
         self.began = began  # the time of the interpreter's clock
         self.unrolled = False  # whether it was run once for each of its real iterations
+        self.ends_early = False  # whether some path leaves it before its last iteration
         self.left: str | None = None  # "break", "return" or "raise" if every path through its body ends in one
 
 
@@ -85,6 +86,7 @@ class Program:
         self.engines: set[str] = set()  # libraries that own the step
         self.errors: list[tuple[SourceFile, str]] = []
         self.failures: list[str] = []  # of rules that went wrong
+        self.minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with, if one is set
         self.terms: Iterable[Term] = ()  # every term that the run made
         self._consumers: dict[int, list[Term]] | None = None
         self.handed: dict[int, Value] = {}  # by id: what was given to code that cannot be followed

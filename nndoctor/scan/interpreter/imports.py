@@ -11,7 +11,7 @@ from nndoctor.scan.interpreter import statements
 from nndoctor.scan.interpreter.frames import RETURN, Frame
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import FALSE, ITEMS, Const, Container, Module, Scope, Tuple, Value
+from nndoctor.scan.values import FALSE, ITEMS, Api, Const, Container, Module, Scope, Tuple, Value
 
 # Lines of files that only imports lead to. A training project is smaller; in a large library the rest stays unknown.
 MAX_IMPORTED_LINES = 20_000
@@ -78,7 +78,10 @@ def import_from(run: Machine, node: cst.ImportFrom) -> None:
     for alias in node.names:
         name = _dotted(alias.name)
         target = alias.asname.name if alias.asname is not None else alias.name
-        statements.bind(run, target, _from(run, base, level, name))
+        value = _from(run, base, level, name)
+        if type(value) is Api:
+            run.note("import", alias, value, name=f"{base}.{name}")
+        statements.bind(run, target, value)
 
 
 def _from(run: Machine, base: str, level: int, name: str) -> Value:

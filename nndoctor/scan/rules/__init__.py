@@ -34,6 +34,7 @@ from nndoctor.scan.rules import (
     pixels,
     preparation,
     registration,
+    replaced,
     results,
     schedule_length,
     schedulers,
