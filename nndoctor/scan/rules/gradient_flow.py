@@ -36,6 +36,12 @@ _DIFFERENTIABLE = (
     | frozenset("+ - * / ** @ neg mean sum sqrt abs exp min max amax amin loss scaled where vector_norm part".split())
     | frozenset(("sum of", "not", "and", "or", "&", "|", "minimum", "maximum", "generator", "item", "logsumexp"))
 )
+# Operations on several tensors; what the others are given besides is a size, an axis, a device.
+_OF_SEVERAL = frozenset("+ - * / ** @ where loss minimum maximum max min and or & | cat stack".split()) | {"sum of"}
+# Names of numbers from the configuration.
+_SETTING = re.compile(
+    r"^(args?|cfg|config|opts?|hparams|alpha|beta|gamma|lamb?d?a?|eps|device|dtype)$|(weight|coeff?)$", re.IGNORECASE
+)
 MAX_TERMS = 500  # a larger graph is not decided
 
 
@@ -82,9 +88,9 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
         return None if kind in (Instance, Lib) else False
     if is_cut(value):
         cuts.append(value)
-        return _is_made_trainable(value) and not reaches_model(value)
-    if value.op in _FREE or is_data(value):
-        return None if _is_made_trainable(value) else False
+        return is_made_trainable(value) and not reaches_model(value)
+    if value.op in _FREE or is_data(value) or _is_setting(value):
+        return None if is_made_trainable(value) else False
     if value.grad is not None and not (type(value.grad) is Const and value.grad.value):
         return None
     if is_computed_by_model(value):
@@ -99,6 +105,17 @@ def is_cut(term: Term) -> bool:
     return term.op in _CUTS or is_generated(term)
 
 
+def _is_setting(value: Value) -> bool:
+    """Whether an unknown value is taken for a number of the configuration: `alpha`, `args.weight`."""
+    if type(value) is not Term:
+        return False
+    if value.op == "attribute" and (type(value.inputs[0]) is not Term or kinds.is_model(value.inputs[0])):
+        return False
+    if value.op not in ("parameter", "name", "import", "attribute"):
+        return False
+    return bool(_SETTING.search(kinds.name_of(value))) or (value.op == "attribute" and _is_setting(value.inputs[0]))
+
+
 def _descend(term: Term, stack: list[Value]) -> bool | None:
     if term.op == "forward":
         if not isinstance(term.inputs[0], Term) or term.inputs[0].op == "call":
@@ -107,11 +124,11 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
         return False
     if term.op not in _DIFFERENTIABLE or (term.op == "requires_grad_" and not reaches_model(term)):
         return None
-    stack.extend(term.inputs)
+    stack.extend(term.inputs if term.op in _OF_SEVERAL else term.inputs[:1])
     return False
 
 
-def _is_made_trainable(term: Term) -> bool:
+def is_made_trainable(term: Term) -> bool:
     """`torch.tensor(..., requires_grad=True)`, `x.requires_grad = True`."""
     args: Any = (term.info or {}).get("args")
     if term.attrs is not None and "requires_grad" in term.attrs:

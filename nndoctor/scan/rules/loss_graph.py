@@ -8,9 +8,9 @@ from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
-from nndoctor.scan.rules.gradient_flow import HARD, Flow, flow, is_generated
+from nndoctor.scan.rules.gradient_flow import HARD, Flow, flow, is_generated, is_made_trainable
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import LOSS, Site, Term, Value
+from nndoctor.scan.values import LOSS, Const, Site, Term, Value, leaves
 
 
 @rule("ND111")
@@ -93,6 +93,9 @@ def loss_cut_from_graph(program: Program) -> Iterator[Draft]:
         if flows and all(_is_cut(found) for found in flows):
             told.update(map(id, options))
             yield _cut(event, flows[0].cuts[0], "backward reaches no parameter")
+        elif event.details["optimizers"] and options and all(map(_is_new_leaf, options)):
+            told.update(map(id, options))
+            yield _cut(event, options[0], "backward reaches no parameter")
     yield from _numbers_added(program)
     yield from _made_leaves(program)
     yield from _wrapped(program, told)
@@ -100,6 +103,13 @@ def loss_cut_from_graph(program: Program) -> Iterator[Draft]:
 
 def _is_cut(found: Flow) -> bool:
     return found.is_severed and not all(is_decision(cut) for cut in found.cuts)
+
+
+def _is_new_leaf(value: Value) -> bool:
+    """`torch.tensor(loss, requires_grad=True)` of a number nobody can follow; what is written out is a lesson."""
+    if type(value) is not Term or value.op not in ("tensor", "Tensor", "FloatTensor") or not value.inputs:
+        return False
+    return is_made_trainable(value) and all(type(leaf) is Term for leaf in leaves(value.inputs[0]))
 
 
 _NUMBERS = frozenset({"item", "float number", "tensor", "Tensor", "FloatTensor", "numpy", "tolist"})
@@ -155,28 +165,35 @@ def _is_computed(value: Value) -> bool:
     return computed and type(value) is Term and value.act == LOSS
 
 
+def _is_unknown(value: Value) -> bool:
+    return type(value) is Term and value.op in ("call", "item", "attribute", "part", "+", "-", "*", "/", "mean", "sum")
+
+
 def _made_leaves(program: Program) -> Iterator[Draft]:
     """`loss.requires_grad = True`: torch allows it for tensors without a graph only."""
-    leaves = _backward_leaves(program)
+    ends = _backward_leaves(program)
     for event in program.of("attribute"):
-        if event.details["name"] != "requires_grad":
+        flag = event.details["value"]
+        if event.details["name"] != "requires_grad" or (type(flag) is Const and not flag.value):
             continue
         for leaf in event.options(event.subject):
-            later = leaves.get(id(leaf))
-            if later is None or not _is_computed(leaf) or flow(leaf).is_severed:
-                continue  # where it is severed, the cause is told
+            later = ends.get(id(leaf))
             name = wording.text(event.site)
+            if later is None or flow(leaf).is_severed:  # where it is severed, the cause is told
+                continue
+            if not (_is_computed(leaf) or ("loss" in name.lower() and _is_unknown(leaf))):
+                continue
             message = f"`{name} = True` is allowed only for a loss without a graph, whose backward reaches no parameter"
             yield Draft("ND112", event.site, message, ((later.site, "back-propagated here"),), Confidence.LIKELY)
 
 
 def _wrapped(program: Program, told: set[int]) -> Iterator[Draft]:
     """`Variable(loss)`: since torch 0.4 the result is a new tensor without a graph."""
-    leaves = _backward_leaves(program)
+    ends = _backward_leaves(program)
     for event in program.calls("torch.autograd.Variable"):
         given = event.details["args"].get(0, "data")
         for leaf in event.options(given):
-            later = leaves.get(id(leaf))
+            later = ends.get(id(leaf))
             if later is not None and id(leaf) not in told and _is_computed(leaf):
                 message = f"`{wording.text(event.site)}` is a new tensor without a graph: backward reaches no parameter"
                 yield Draft("ND112", event.site, message, ((later.site, "back-propagated here"),))
