@@ -167,7 +167,8 @@ def _while(run: Machine, node: cst.While) -> Signal:
     if endless is False:
         return None
     test = lambda: _assume_test(run, node)  # noqa: E731
-    return run.loop(Loop(node, None, run.clock, run.frame), [test, test], lambda: run_suite(run, node.body), unrolled=False)
+    loop = Loop(node, None, run.clock, run.frame)
+    return run.loop(loop, [test, test], lambda: run_suite(run, node.body), unrolled=False)
 
 
 def _assume_test(run: Machine, node: cst.While) -> None:

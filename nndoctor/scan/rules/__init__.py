@@ -86,6 +86,7 @@ __all__ = [
     "pixels",
     "preparation",
     "registration",
+    "replaced",
     "results",
     "rule",
     "schedule_length",
