@@ -40,10 +40,10 @@ def missing_no_grad(program: Program) -> Iterator[Draft]:
         loop = event.loops[-1] if event.loops else None
         if loop is None or loop in training | differentiated:
             continue
-        if id(event.frames[0]) in switched or event.site.source in old or not _records(program, event, frozen):
+        if id(event.frames[0]) in switched or event.site.source in old or not _runs_over_batches(loop):
             continue
         evaluation = _evaluation_mode(event)
-        if evaluation is not None and _runs_over_batches(loop):
+        if evaluation is not None and _records(program, event, frozen):
             yield _unused_graph(event, evaluation)
 
 
@@ -126,20 +126,20 @@ def _loss_without_graph(event: Event) -> Draft:
 
 def _never_reached(program: Program, cut: list[Event]) -> Iterator[Draft]:
     """Models that an optimizer trains although each of their forward passes runs without a graph."""
-    forwards = list(program.of("forward"))
-    off = [event for event in forwards if _is_off(event.grad)]
-    on = {id(m) for event in forwards if not _is_off(event.grad) for m in kinds.descendants(event.subject)}
-    passes = [event for event in program.of("backward") if off and event not in cut]
-    used = {id(term.inputs[1]) for event in passes for term in _models_used(event.subject)}
     trained = {id(owner): event for event in program.of("optimizer") for owner in event.details["trained"] or ()}
-    frozen = [module for module, value, _ in switches(program) if type(value) is Const and not value.value]
+    off = [event for event in program.of("forward") if _is_off(event.grad) and id(event.subject) in trained]
+    if not off:
+        return
+    reached = [event.subject for event in program.of("forward") if not _is_off(event.grad)]
+    on = {id(module) for model in reached for module in kinds.descendants(model)}
+    passes = [event for event in program.of("backward") if event not in cut]
+    used = {id(term.inputs[1]) for event in passes for term in _models_used(event.subject)}
+    frozen = {id(module) for module, value, _ in switches(program) if type(value) is Const and not value.value}
     for event in off:
-        model = event.subject
-        parts = list(kinds.descendants(model))
-        if id(model) not in trained or id(model) not in used or any(id(part) in on for part in parts):
-            continue
-        if any(map(is_trainable, parts)) and not any(part is module for part in parts for module in frozen):
-            yield _forward_without_graph(event, trained[id(model)])
+        parts = list(kinds.descendants(event.subject))
+        left_alone = id(event.subject) in used and not any(id(part) in on | frozen for part in parts)
+        if left_alone and any(map(is_trainable, parts)):
+            yield _forward_without_graph(event, trained[id(event.subject)])
 
 
 def _models_used(loss: Value) -> Iterator[Term]:

@@ -33,29 +33,30 @@ def _base(module: Value) -> Value:
 
 @rule("ND212")
 def layer_added_after_optimizer(program: Program) -> Iterator[Draft]:
-    made = list(program.of("optimizer"))
-    later = [event for event in program.of("part", "stored") if made and event.order > made[0].order]
+    held = [(optimizer, _parts(optimizer.details["trained"] or [])) for optimizer in program.of("optimizer")]
+    later = [
+        (event, optimizer)
+        for event in program.of("part", "stored")
+        for optimizer, parts in held
+        if _comes_after(event, optimizer) and id(_base(event.subject)) in parts
+    ]
     born = {id(event.details["result"]): event.order for event in program.of("call")} if later else {}
-    for event in later:
+    for event, optimizer in later:
         layers = [part for part in _new_parts(event) if is_trainable(part)]
-        for optimizer in made:
-            new = [layer for layer in layers if born.get(id(layer), 0) > optimizer.order]
-            lacks = new and _held_before(optimizer, event) and not _is_held_later(program, optimizer, new)
-            if lacks and _steps_after(program, optimizer, event):
-                yield _left_out(event, optimizer)
+        new = [layer for layer in layers if born.get(id(layer), 0) > optimizer.order]
+        if new and not _is_held_later(program, optimizer, new) and _steps_after(program, optimizer, event):
+            yield _left_out(event, optimizer)
+
+
+def _comes_after(event: Event, optimizer: Event) -> bool:
+    """Whether an optimizer was already there in this run, on some path that leads to the event."""
+    if optimizer.order > event.order or optimizer.frames[0] is not event.frames[0]:
+        return False
+    return all(optimizer.assumed.get(term, truth) is truth for term, truth in event.assumed.items())
 
 
 def _new_parts(event: Event) -> Iterator[Value]:
     return (part for value in event.options(event.details["value"]) for part in kinds.descendants(value))
-
-
-def _held_before(optimizer: Event, event: Event) -> bool:
-    """Whether an optimizer that was already there in this run holds the module that gets the layer."""
-    if optimizer.order > event.order or optimizer.frames[0] is not event.frames[0]:
-        return False
-    if any(optimizer.assumed.get(term, truth) is not truth for term, truth in event.assumed.items()):
-        return False
-    return id(_base(event.subject)) in _parts(optimizer.details["trained"] or [])
 
 
 def _is_held_later(program: Program, optimizer: Event, layers: list[Value]) -> bool:
@@ -153,16 +154,22 @@ def parameters_not_optimised(program: Program) -> Iterator[Draft]:
 
 def _orphans(program: Program) -> Iterator[Orphan]:
     made = {id(event.subject): event for event in program.of("optimizer")}
-    asked = _asked_for_parameters(program) | set(program.handed)
+    steps: dict[int, list[Event]] = {}  # by the run of the program that they belong to
+    for step in program.of("step") if made else ():
+        steps.setdefault(id(step.frames[0]), []).append(step)
+    asked = _asked_for_parameters(program) | set(program.handed) if steps else set()
     for event in program.of("backward"):
-        stepped = [step.subject for step in program.of("step") if step.frames[0] is event.frames[0]]
-        known = [made.get(id(optimizer)) for optimizer in stepped]
-        if not known or any(e is None or e.details["trained"] is None for e in known):
-            continue
-        after = [step for step in program.of("step") if step.order > event.order and id(step.subject) in made]
-        for output in graph.forwards(event.subject) if after else ():
-            if _is_orphan(output, asked):
-                yield Orphan(output, event, made[id(after[0].subject)])
+        stepped = steps.get(id(event.frames[0]), [])
+        after = next((step for step in stepped if step.order > event.order), None)
+        if after is not None and all(_is_known(made.get(id(step.subject))) for step in stepped):
+            for output in graph.forwards(event.subject):
+                if _is_orphan(output, asked):
+                    yield Orphan(output, event, made[id(after.subject)])
+
+
+def _is_known(optimizer: Event | None) -> bool:
+    """Whether it is known which modules an optimizer trains."""
+    return optimizer is not None and optimizer.details["trained"] is not None
 
 
 def _asked_for_parameters(program: Program) -> set[int]:
