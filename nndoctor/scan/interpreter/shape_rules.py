@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import axis_rules, pattern_rules
+from nndoctor.scan.interpreter import axis_rules, joins, pattern_rules
 from nndoctor.scan.interpreter import shape_arguments as given
 from nndoctor.scan.interpreter.axis_rules import Rule, some_size
 from nndoctor.scan.interpreter.machine import Machine
@@ -98,6 +98,7 @@ def _view(run: Machine, tensor: Term, args: Any, node: Any) -> Shape | None:
     target = given.sizes(run, sizes)
     if target is None or "order" in args.keywords:
         return None
+    joins.note_view(run, tensor, target, node)
     return viewed(run, tensor, target, node)
 
 
