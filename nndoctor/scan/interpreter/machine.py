@@ -20,6 +20,7 @@ from nndoctor.scan.values import (
     Scope,
     Term,
     Value,
+    leaves,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Machine(Branching):
                 loop.left = signal
                 break
         self.loops = outer
+        loop.ends_early = any(path.kind in (BREAK, RETURN) for path in self.frame.pending[depth:])
         self.meet(depth, (BREAK,))
         return signal if signal in (RETURN, RAISE) else None
 
@@ -159,10 +161,13 @@ class Machine(Branching):
 
 
 def _counts(before: Value, after: Value) -> bool:
-    """Whether a number became another one."""
-    if type(after) is not Const or type(before) is not Const or same(before, after):
+    """Whether a number became another one, on some path at least."""
+    if type(before) is not Const or same(before, after):
         return False
-    return isinstance(after.value, int | float) and not isinstance(after.value, bool)
+    return all(
+        type(leaf) is Const and isinstance(leaf.value, int | float) and not isinstance(leaf.value, bool)
+        for leaf in leaves(after)
+    )
 
 
 _STABLE = frozenset({Api, Class, Function, Module})  # values that a name keeps

@@ -39,7 +39,9 @@ def suspicious_learning_rate(program: Program) -> Iterator[Draft]:
 
 def _is_replaced(program: Program, optimizer: Lib) -> bool:
     """Whether something may set another rate, or multiply it by a function of its own."""
-    if id(optimizer) in program.handed:
+    if id(optimizer) in program.handed or any(
+        "lr_scheduler" in root for cls in program.instances for root in cls.roots
+    ):
         return True
     for event in program.of("scheduler"):
         if event.subject.args.get("optimizer") is optimizer and event.subject.name in _REPLACE:
