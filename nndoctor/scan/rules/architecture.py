@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from nndoctor.findings import Confidence
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import graph
+from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -69,26 +69,36 @@ def _uses(program: Program) -> Counter[int]:
     return uses
 
 
-_FACTORISED = re.compile("rank|lora|bottleneck|factor|svd|down|squeeze|reduc|compress|code|latent|embed", re.IGNORECASE)
+_FACTORISED = re.compile("rank|lora|bottleneck|factor|svd|down|squeeze|reduc|compress|code|latent|emb", re.IGNORECASE)
 
 
 def _is_factorised(first: Lib, second: Lib) -> bool:
     """Whether two layers are meant as one matrix of lower rank, or share their weights with another."""
     if "weight" in first.attrs or "weight" in second.attrs or any(map(_is_named_so, (first, second))):
         return True
-    width, inputs, outputs = first.args.get("out_features"), first.args.get("in_features"), _size(second)
-    if inputs is not None and (inputs is second.args.get("out_features") or _same(inputs, outputs)):
-        return True
-    sizes = [value.value for value in (width, inputs, outputs) if type(value) is Const and isinstance(value.value, int)]
-    return len(sizes) == 3 and sizes[0] < min(sizes[1:])
+    width, inputs, outputs = _sizes(first, second)
+    if inputs is not None and (inputs is outputs or _number(inputs) == _number(outputs) is not None):
+        return not _is_wide(first, second)
+    sizes = [_number(value) for value in (width, inputs, outputs)]
+    return None not in sizes and not _is_wide(first, second)
 
 
-def _size(layer: Lib) -> Value:
-    return layer.args.get("out_features")
+def _sizes(first: Lib, second: Lib) -> tuple[Value, Value, Value]:
+    """The width between two layers, and what goes in and comes out."""
+    return first.args.get("out_features"), first.args.get("in_features"), second.args.get("out_features")
 
 
-def _same(a: Value, b: Value) -> bool:
-    return type(a) is Const and type(b) is Const and a.value == b.value
+def _number(value: Value) -> int | None:
+    return value.value if type(value) is Const and isinstance(value.value, int) else None
+
+
+def _is_wide(first: Lib, second: Lib) -> bool:
+    """Whether what lies between two layers is no bottleneck: its size says so, or it is called a hidden layer."""
+    width, *ends = _sizes(first, second)
+    number = _number(width)
+    if number is None:
+        return "hid" in kinds.name_of(width).lower()
+    return any((end := _number(value)) is not None and number >= end for value in ends)
 
 
 def _is_named_so(layer: Lib) -> bool:
@@ -100,7 +110,8 @@ def _is_named_so(layer: Lib) -> bool:
 def _one_map(first: Event, event: Event) -> Draft:
     message = "two linear layers with no nonlinearity between them are one linear map"
     evidence = ((first.site, "the first is applied here"), *_made(first.subject), *_made(event.subject))
-    return Draft("ND411", event.site, message, evidence, Confidence.LIKELY)
+    confidence = Confidence.LIKELY if _is_wide(first.subject, event.subject) else Confidence.POSSIBLE
+    return Draft("ND411", event.site, message, evidence, confidence)
 
 
 def _made(layer: Lib) -> tuple[tuple[Site, str], ...]:

@@ -116,16 +116,17 @@ def _is_attribute(event: Event) -> bool:
 def _shared_by_streams(program: Program) -> Iterator[Draft]:
     """A discriminator that gets real and generated batches one after the other."""
     real: dict[int, Event] = {}
+    told: set[int] = set()
     for event in program.of("forward"):
         model = event.subject
-        if not event.loops or type(model) not in (Instance, Lib) or _is(event.grad, False):
+        if not event.loops or type(model) not in (Instance, Lib) or _is(event.grad, False) or id(model) in told:
             continue
-        made = _is_generated(event.details["args"], model)
-        if not made:
+        if not _is_generated(event.details["args"], model):
             real.setdefault(id(model), event)
         elif (other := real.get(id(model))) is not None and other.loops[-1] is event.loops[-1] and _keeps(model):
-            message = f"the batch norms of `{wording.text(event.site)}` see real and generated batches in turn"
-            yield Draft("ND409", event.site, message, ((other.site, "another stream"),), Confidence.POSSIBLE)
+            told.add(id(model))
+            message = f"the batch norms of `{wording.text(event.site)}` see two kinds of batches in turn"
+            yield Draft("ND409", event.site, message, ((other.site, "the other kind"),), Confidence.POSSIBLE)
 
 
 def _is_generated(args: tuple[Value, ...], model: Value) -> bool:
