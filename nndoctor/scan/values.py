@@ -183,7 +183,7 @@ class Lib:
     def __init__(self, api: str, kind: str, args: dict[str, Value], source: SourceFile, node: cst.CSTNode) -> None:
         self.api = api  # canonical dotted name
         # Of models: "layer", "container", "model", "loss"; of the step: "optimizer", "scaler", "scheduler"; of data:
-        # "loader", "dataset", "sampler", "transform", "estimator".
+        # "loader", "dataset", "sampler", "transform", "estimator", "generator".
         self.kind = kind
         self.args = args
         self.source = source

@@ -11,6 +11,8 @@ from nndoctor.scan.values import NONE, Container, Function, Instance, Lib, Term,
 
 OPEN = "$open"  # set on an object that may have been given arguments nobody can see (`**kwargs`)
 
+MADE_IN = "$frame"  # the activation in which a random generator was made
+
 _DATA = "torch.utils.data."
 
 
@@ -22,13 +24,19 @@ def make(run: Machine, name: str, args: Any, node: Any) -> Value | None:
         return _make(run, name, "dataset", torch_api.dataset_parameters(name.rpartition(".")[2]), args, node)
     if torch_api.is_transform(name):
         return _make_transform(run, name, args, node)
+    if name in torch_api.GENERATORS:
+        made = _make(run, name, "generator", ("seed",), args, node)
+        made.attrs[MADE_IN] = run.frame
+        return made
     return None
 
 
 def _make_of_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     last = name[len(_DATA) :]
     if last == "DataLoader":
-        return _collating(run, _make(run, name, "loader", torch_api.LOADER_PARAMETERS, args, node), node)
+        made = _make(run, name, "loader", torch_api.LOADER_PARAMETERS, args, node)
+        _seed_worker(run, made, node)
+        return _collating(run, made, node)
     if last in torch_api.WRAPPERS:
         made = _make(run, name, "dataset", torch_api.WRAPPERS[last], args, node)
         if last == "TensorDataset":
@@ -47,6 +55,16 @@ def _collating(run: Machine, loader: Lib, node: Any) -> Lib:
         made = following.call_function(run, own, calls.Arguments((examples,)), node)
         run.note("collated", node, loader, result=made)
     return loader
+
+
+def _seed_worker(run: Machine, loader: Lib, node: Any) -> None:
+    """Run the project's own `worker_init_fn`, as a worker does that starts."""
+    own = run.resolve(loader.args.get("worker_init_fn") or NONE)
+    if type(own) is Function:
+        following.call_function(run, own, calls.Arguments((Term(WORKER),)), node)
+
+
+WORKER = "number of the worker"  # the operation of what a `worker_init_fn` is given
 
 
 def _make(run: Machine, name: str, kind: str, parameters: tuple[str, ...], args: Any, node: Any) -> Lib:
@@ -85,6 +103,12 @@ def initialise_dataset(run: Machine, instance: Instance, args: Any) -> None:
 def batch(run: Machine, source: Lib) -> Value:
     """What one iteration over a loader, or over a dataset without one, yields."""
     return run.pure("example" if source.kind == "dataset" else "batch", source)
+
+
+def draw(run: Machine, generator: Lib, args: Any, node: Any) -> Value:
+    """A method of a random generator, such as `rng.random()`."""
+    run.note("drawn", node, generator)
+    return run.term("call", (generator, *args.all), node)
 
 
 # Transforms -----------------------------------------------------------------------------------------------------------

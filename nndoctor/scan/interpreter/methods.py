@@ -9,6 +9,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import (
     calls,
     contexts,
+    data,
     dtypes,
     estimators,
     following,
@@ -241,6 +242,8 @@ def lib_method(run: Machine, receiver: Lib, name: str, args: Any, node: Any) -> 
     by_kind = _BY_KIND.get(receiver.kind, {}).get(name)
     if by_kind is not None:
         return by_kind(run, receiver, args, node)
+    if receiver.kind == "generator":
+        return data.draw(run, receiver, args, node)
     if receiver.kind in ("layer", "container", "model", "loss"):
         return module_methods.module_method(run, receiver, name, args, node)
     items = receiver.attrs.get("$items")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import kinds
-from nndoctor.scan.interpreter.data import RANDOM_PART
+from nndoctor.scan.interpreter.data import MADE_IN, OPEN, RANDOM_PART, WORKER
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import batches, pipelines, wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Api, Class, Instance, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Api, Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
 
 # Calls that choose or make up examples; a dataset that uses them decides itself in which order they come.
 _DRAWING = (
@@ -117,3 +117,83 @@ def _is_recurrent(event: Event) -> bool:
     models = [term.inputs[1] for term in pipelines.origins(event.subject) if term.op == "forward"]
     parts = (part for model in models for leaf in leaves(model) for part in kinds.descendants(leaf))
     return any(type(part) is Lib and part.attrs.get("$operation") in ("rnn", "rnncell") for part in parts)
+
+
+# ND606 ----------------------------------------------------------------------------------------------------------------
+
+_SEEDS = ("numpy.random.seed", "random.seed")
+_DRAWS = tuple(
+    f"{module}.{name}"
+    for module, names in {
+        "numpy.random": "rand randn randint random random_sample uniform normal choice permutation shuffle beta",
+        "random": "random randint uniform choice choices sample shuffle randrange gauss betavariate",
+    }.items()
+    for name in names.split()
+)
+_GETTING = frozenset({"__getitem__", "__iter__"})
+
+
+@rule("ND606")
+def same_numbers_in_workers(program: Program) -> Iterator[Draft]:
+    if any(program.calls("torch.utils.data.get_worker_info")):
+        return
+    drawn = [event for event in program.of("drawn") if event.subject.attrs[MADE_IN] not in event.frames]
+    trained = {id(use.loader) for use in pipelines.training_uses(program)}
+    for loader in pipelines.loaders(program):
+        if not _has_workers(loader) or not (id(loader) in trained or pipelines.is_given(loader, "shuffle", "sampler")):
+            continue
+        data = [pipelines.whole(dataset) for dataset in pipelines.datasets(loader)]
+        own = pipelines.attribute(loader, "worker_init_fn")
+        if own is None or (type(own) is Const and own.value is None):
+            yield from _owned(loader, data, drawn)
+        elif type(own) is Function:
+            yield from _seeded(program, own, data)
+
+
+def _has_workers(loader: Lib) -> bool:
+    count = pipelines.constant(loader, "num_workers")
+    return isinstance(count, int) and count > 0 and OPEN not in loader.attrs
+
+
+def _draws_in(event: Event, data: list[Value]) -> bool:
+    """Whether something happens while one of these datasets gets an example."""
+    return any(
+        frame.function is not None and frame.function.name in _GETTING and any(frame.receiver is d for d in data)
+        for frame in event.frames
+    )
+
+
+def _owned(loader: Lib, data: list[Value], drawn: list[Event]) -> Iterator[Draft]:
+    """A generator that the dataset made when it was made: each worker has a copy in the same state."""
+    for event in drawn:
+        if _draws_in(event, data):
+            generator: Lib = event.subject
+            message = f"`{wording.text(event.site)}` gives the same numbers in every worker and in every epoch"
+            made = (Site(generator.source, generator.node), "this generator is copied into each worker")
+            evidence = (made, (Site(loader.source, loader.node), "the workers start here, anew in each epoch"))
+            yield Draft("ND606", event.site, message, evidence, Confidence.CERTAIN)
+
+
+def _seeded(program: Program, function: Function, data: list[Value]) -> Iterator[Draft]:
+    """A seed that is the same for all workers, or for a worker in all epochs."""
+    used = {str(event.details["name"]).rpartition(".")[0] for event in program.calls(*_DRAWS) if _draws_in(event, data)}
+    for event in program.calls(*_SEEDS):
+        args = event.details["args"]
+        frame = event.frames[-1].function
+        if frame is None or frame.node is not function.node or not args.all:
+            continue
+        if str(event.details["name"]).rpartition(".")[0] in used and (who := _sharing(args.all[0])) is not None:
+            message = f"`{wording.text(event.site)}` makes {who} draw the same numbers"
+            treatment = "Leave it out: torch (1.9 and later) seeds numpy and random in each worker, anew in each epoch."
+            yield Draft("ND606", event.site, message, (), Confidence.LIKELY, None, treatment)
+
+
+def _sharing(seed: Value) -> str | None:
+    """Who draws the same numbers from this seed."""
+    if type(seed) is Const:
+        return "every worker"
+    if type(seed) is not Term:
+        return None
+    parts = seed.inputs if seed.op in ("+", "*") else (seed,)
+    known = all(type(part) is Const or (type(part) is Term and part.op == WORKER) for part in parts)
+    return "every epoch" if known else None

@@ -67,6 +67,9 @@ SAMPLERS: dict[str, tuple[str, ...]] = {
     "DistributedSampler": ("dataset", "num_replicas", "rank", "shuffle", "seed", "drop_last"),
 }
 
+# Random generators that an object can own; they are copied into each worker of a loader.
+GENERATORS = frozenset({"numpy.random.RandomState", "numpy.random.default_rng", "random.Random"})
+
 # Transforms -----------------------------------------------------------------------------------------------------------
 
 TRANSFORM_MODULES = ("torchvision.transforms.", "albumentations.")
