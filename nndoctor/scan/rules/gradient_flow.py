@@ -42,6 +42,7 @@ _OF_SEVERAL = frozenset("+ - * / ** @ where loss minimum maximum max min and or 
 _SETTING = re.compile(
     r"^(args?|cfg|config|opts?|hparams|alpha|beta|gamma|lamb?d?a?|eps|device|dtype)$|(weight|coeff?)$", re.IGNORECASE
 )
+_LOSS_NAME = re.compile(r"criterion|loss|objective", re.IGNORECASE)
 MAX_TERMS = 500  # a larger graph is not decided
 
 
@@ -121,6 +122,9 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
         if not isinstance(term.inputs[0], Term) or term.inputs[0].op == "call":
             return True
         stack.append(term.inputs[0])
+        return False
+    if term.op == "call" and _LOSS_NAME.search(kinds.name_of(term.inputs[0])):  # an unknown loss has no weights
+        stack.extend(term.inputs[1:])
         return False
     if term.op not in _DIFFERENTIABLE or (term.op == "requires_grad_" and not reaches_model(term)):
         return None

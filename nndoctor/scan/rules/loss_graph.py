@@ -23,10 +23,12 @@ def loss_on_hard_decision(program: Program) -> Iterator[Draft]:
         if cut is not None and flow(event.details["target"]).carries is False:
             told.add(id(event.details["result"]))
             yield _decided(wording.argument_site(event.site), cut)
-    for event in program.of("backward", "training step"):
+    for event in program.of("backward"):
         cut = _decision(event, event.subject)
         if cut is not None and not told & set(_loss_terms(event.subject)):
-            yield _decided(_site(cut) or event.site, cut)
+            site = _made(cut) or event.site
+            message = f"the loss is computed from {_words(cut)}: no gradient gets back to the model"
+            yield Draft("ND111", site, message, ((event.site, "back-propagated here"),))
 
 
 def _decision(event: Event, value: Value) -> Term | None:
@@ -46,24 +48,32 @@ def is_decision(cut: Term) -> bool:
 _WORDS = {
     "argmax": "an argmax",
     "argmin": "an argmin",
-    "generated": "the generated tokens",
     "call": "the tokens that generate() chose",
     "number": "a Python int",
     "long": "integers",
-    "int": "integers",
-    "round": "rounded",
+    "round": "a rounding",
     "multinomial": "a sample",
     "bernoulli": "a sample",
 }
 _COMPARED = frozenset("Equal GreaterThan GreaterThanEqual LessThan LessThanEqual eq ne gt lt ge le".split())
 
 
+def _words(cut: Term) -> str:
+    return "a comparison" if cut.op in _COMPARED else _WORDS.get(cut.op, f"the result of {cut.op}")
+
+
 def _decided(site: Site, cut: Term) -> Draft:
-    what = "a comparison" if cut.op in _COMPARED else _WORDS.get(cut.op, f"the result of {cut.op}")
+    made = _made(cut)
     where = f" ({wording.place(cut)})" if cut.node is not None else ""
-    message = f"`{wording.text(site)}` is {what}{where}: no gradient gets from the loss to the model"
-    evidence = tuple((place, "the model's output becomes a decision here") for place in [_site(cut)] if place)
+    message = f"`{wording.text(site)}` is {_words(cut)}{where}: no gradient gets from the loss to the model"
+    evidence = ((made, "the model's output becomes a decision here"),) if made is not None else ()
     return Draft("ND111", site, message, evidence)
+
+
+def _made(cut: Term) -> Site | None:
+    """Where a decision was made; the indices of `max` have the place of `max`."""
+    first = cut.inputs[0] if cut.inputs else None
+    return _site(first) if cut.op == "argmax" and cut.node is None and type(first) is Term else _site(cut)
 
 
 def _site(term: Term) -> Site | None:
