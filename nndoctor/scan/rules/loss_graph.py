@@ -10,14 +10,15 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.gradient_flow import HARD, Flow, flow, is_generated, is_made_trainable
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import LOSS, Const, Site, Term, Value, leaves
+from nndoctor.scan.values import ITEMS, LOSS, Const, Container, Site, Term, Value, leaves
 
 
 @rule("ND111")
 def loss_on_hard_decision(program: Program) -> Iterator[Draft]:
     told: set[int] = set()
+    trained = program.backpropagated | _handed_to_engine(program)
     for event in program.of("loss"):
-        if id(event.details["result"]) not in program.backpropagated:
+        if id(event.details["result"]) not in trained:
             continue
         cut = _decision(event, event.subject)
         if cut is not None and flow(event.details["target"]).carries is False:
@@ -29,6 +30,17 @@ def loss_on_hard_decision(program: Program) -> Iterator[Draft]:
             site = _made(cut) or event.site
             message = f"the loss is computed from {_words(cut)}: no gradient gets back to the model"
             yield Draft("ND111", site, message, ((event.site, "back-propagated here"),))
+
+
+def _handed_to_engine(program: Program) -> set[int]:
+    """The ids of what a `training_step` returns as its loss."""
+    found: set[int] = set()
+    for event in program.of("training step"):
+        for leaf in event.options(event.subject):
+            items = leaf.attrs.get(ITEMS) if type(leaf) is Container else None
+            loss = items.get("loss") if type(items) is dict else leaf
+            found.update(id(term) for term in graph.ancestors(loss))
+    return found
 
 
 def _decision(event: Event, value: Value) -> Term | None:

@@ -98,11 +98,15 @@ def _site(term: Term) -> Site | None:
 # A loop over the parameters that adds up something else
 
 
-def _over_another_name(program: Program) -> Iterator[Draft]:
+def _sums_over_parameters(program: Program) -> Iterator[tuple[Event, Term]]:
     for event in program.of("accumulate"):
-        parameters = event.loops[-1].iterable if event.loops else None
-        if type(parameters) is not Term or parameters.op != "parameters" or event.loops[-1].unrolled:
-            continue
+        parameters = event.loops[-1].iterable if event.loops and not event.loops[-1].unrolled else None
+        if type(parameters) is Term and parameters.op == "parameters":
+            yield event, parameters
+
+
+def _over_another_name(program: Program) -> Iterator[Draft]:
+    for event, parameters in _sums_over_parameters(program):
         terms = list(graph.ancestors(event.subject, through_cuts=True))
         norm = next((term for term in terms if term.op == "vector_norm"), None)
         if norm is None or any(_is_parameter(term) and term.inputs[0] is parameters for term in terms):
@@ -121,7 +125,7 @@ _PENALTY_NAME = re.compile(r"\w*(reg|l1|l2|penalty|decay)\w* *(\+?=|\+)", re.IGN
 
 def _never_added(program: Program) -> Iterator[Draft]:
     sums: dict[int, list[Event]] = {}
-    for event in program.of("accumulate"):
+    for event, _ in _sums_over_parameters(program):
         if any(_squared(term) is not None for term in graph.ancestors(event.subject)):
             sums.setdefault(id(event.site.node), []).append(event)
     for events in sums.values():
