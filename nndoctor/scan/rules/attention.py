@@ -10,7 +10,7 @@ from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.rules.shifts import inputs_behind
+from nndoctor.scan.rules.shifts import batch_behind, inputs_behind
 from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
 
 
@@ -22,7 +22,7 @@ def missing_causal_mask(program: Program) -> Iterator[Draft]:
         options, targets = event.tensors(event.subject), event.tensors(event.details["target"])
         if len(options) != 1 or len(targets) != 1:
             continue
-        source = inputs_behind(options[0], targets[0])
+        source = inputs_behind(options[0], targets[0]) or batch_behind(program, options[0], targets[0])
         if source is not None:
             yield from _unmasked(event, options[0], source)
 

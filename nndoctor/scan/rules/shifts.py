@@ -6,8 +6,9 @@ from collections import Counter
 
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
+from nndoctor.scan.program import Program
 from nndoctor.scan.shapes import Dim
-from nndoctor.scan.values import Const, Container, Term, Tuple, Value
+from nndoctor.scan.values import Const, Container, Lib, Term, Tuple, Value
 
 _COPIES = torch_api.TRANSPARENT | {"from_numpy", "as_tensor", "tensor", "asarray", "array", "long", "Tensor", "copy"}
 
@@ -58,6 +59,36 @@ def _cut_alike(first: Value, second: Value) -> bool:
         pairs = zip(first.inputs, second.inputs, strict=True)
         return all(_is_none(a) is _is_none(b) and _difference(a, b) == 0 for a, b in pairs)
     return first is second or (type(first) is Const is type(second) and first.value == second.value)
+
+
+def batch_behind(program: Program, logits: Value, target: Value) -> Term | None:
+    """The part of a batch that went into the logits, if its data set cuts it one step behind that for the target."""
+    ahead = _copied(target)
+    wanted = _example(program, ahead)
+    faster = _last_slice(wanted)
+    if faster is None:
+        return None
+    for term in graph.ancestors(logits, through_cuts=True):
+        if term.op == ahead.op and term is not ahead and term.inputs[0] is ahead.inputs[0]:
+            slower = _last_slice(_example(program, term))
+            if slower is not None and _copied(slower.inputs[0]) is _copied(faster.inputs[0]):
+                return term if _is_behind(slower, faster) else None
+    return None
+
+
+def _example(program: Program, part: Value) -> Value:
+    """What the data set gives for one part of a batch; None where that is not known."""
+    if type(part) is not Term or part.op not in ("part", "item") or len(part.inputs) != 2:
+        return None
+    batch, place = part.inputs
+    loader = batch.inputs[0] if type(batch) is Term and batch.op == "batch" else None
+    dataset = loader.args.get("dataset") if type(loader) is Lib and "collate_fn" not in loader.args else None
+    while type(dataset) is Lib and dataset.kind == "dataset":
+        dataset = dataset.args.get("dataset")
+    results = [event.details["result"] for event in program.of("example") if event.subject is dataset]
+    items = results[0].items if len(results) == 1 and type(results[0]) is Tuple else ()
+    known = type(place) is Const and isinstance(place.value, int) and place.value < len(items)
+    return items[place.value] if known else None
 
 
 def _feeds(source: Value, logits: Value) -> bool:
