@@ -33,8 +33,9 @@ NO_GRAD = frozenset(
 )
 # Methods of tensors, models and other objects whose calls are noted for the rules.
 NOTED_METHODS = frozenset(
-    """add_param_group apply copy_ cpu detach eq fill_ forward item load_state_dict named_parameters parameters
-    register_parameter requires_grad_ retain_grad set_epoch squeeze unsqueeze state_dict step zero_""".split()
+    """add_param_group apply copy_ cpu cuda detach eq fill_ forward item load_state_dict named_parameters
+    numpy parameters register_parameter requires_grad_ retain_grad set_epoch squeeze state_dict step tolist
+    unsqueeze zero_""".split()
 )
 # Attributes whose setting is noted for the rules: whether a parameter is trained, spelt rightly or not, and its value.
 MISSPELT_REQUIRES_GRAD = frozenset(
