@@ -84,8 +84,8 @@ def models(value: Value) -> list[Value] | None:
     for term in ancestors(value):
         if term.op == "forward":
             found.append(term.inputs[1])
-        elif layers := [part for part in term.inputs if type(part) is Lib and part.kind == "layer"]:
-            found.extend(layers)
+        elif term.info is not None and type(term.info.get("layer")) is Lib:
+            found.append(term.info["layer"])
         elif term.op == "call" and not (term.inputs and kinds.is_model(term.inputs[0])):
             return None
     return found or None

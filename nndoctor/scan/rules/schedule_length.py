@@ -16,6 +16,7 @@ from nndoctor.scan.values import Term, Value
 
 # Half of a run with less than a hundredth of the rate teaches nothing that the other half did not.
 WORN_OUT, HALF = 0.01, 0.5
+SHORTEST_RUN = 5  # fewer rounds are there to try a script out
 # A cosine that ends its run above a tenth of the rate has climbed back; one that ends above half has hardly begun.
 CLIMBED_BACK, HARDLY_BEGUN = 0.1, 0.5
 _REACH_ZERO = frozenset(
@@ -34,7 +35,7 @@ def schedule_does_not_fit(program: Program) -> Iterator[Draft]:
             continue
         count = found[1]
         verdict = _in_batches(schedule, tick)
-        if verdict is None and count is not None and count.value >= 1:
+        if verdict is None and count is not None and count.value >= SHORTEST_RUN:
             verdict = _verdict(schedule, count, tick.loops[-1].ends_early)
         if verdict is not None:
             reason, is_default = verdict

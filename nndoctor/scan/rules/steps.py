@@ -161,7 +161,7 @@ def clip_misplaced(program: Program) -> Iterator[Draft]:
             yield _misplaced(clips[0], event)
     for event in program.of("clip"):
         late = _already_used(event)
-        if late is not None:
+        if late is not None and _same_run(program, late, event):
             yield _late(event, late)
         elif any(_is_lightning_step(frame) for frame in event.frames):
             yield Draft(
@@ -188,6 +188,11 @@ def _already_used(event: Event) -> Site | None:
         if type(optimizer) is not Lib and not event.loops and len(concerned) > 1:
             return None
     return states(event, concerned[0][1])[0].site if concerned else None
+
+
+def _same_run(program: Program, step: Site, clip: Event) -> bool:
+    """Whether the step was reached on the way to the clipping, not by other code that ran before."""
+    return any(e.site.node is step.node and e.frames[0] is clip.frames[0] for e in program.of("step"))
 
 
 def _late(event: Event, step: Site) -> Draft:
