@@ -11,7 +11,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules.accumulation import guards_beyond
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.schedules import Schedule, decay, is_over_loader, rounds, schedules
-from nndoctor.scan.values import Lib, Term
+from nndoctor.scan.values import Term
 
 _PLATEAU = "ReduceLROnPlateau"
 LEAST_BATCHES = 50  # an epoch over a loader is taken to have at least so many
@@ -36,14 +36,20 @@ def scheduler_before_optimizer(program: Program) -> Iterator[Draft]:
 
 @rule("ND210")
 def plateau_without_metric(program: Program) -> Iterator[Draft]:
-    for event in program.of("scheduler step"):
-        args = event.details["args"]
-        if type(event.subject) is Lib and event.subject.name == _PLATEAU and not args.all and not args.open:
-            if any(guard.op in ("isinstance", "not") for guard in event.assumed):
+    for schedule in schedules(program):
+        for event in schedule.ticks if schedule.name == _PLATEAU else ():
+            args = event.details["args"]
+            if args.all or args.open or _depends(event, schedule):
                 continue
             message = f"{_PLATEAU} is stepped without the metric that it watches"
             treatment = "Pass the validation loss."
             yield Draft("ND210", event.site, message, severity=Severity.ERROR, treatment=treatment)
+
+
+def _depends(tick: Event, schedule: Schedule) -> bool:
+    """Whether the scheduler is stepped under a condition, which may say of what kind it is."""
+    step = next((s for s in schedule.steps if s.loops[: len(tick.loops)] == tick.loops), None)
+    return step is None or bool(guards_beyond(tick, step))
 
 
 @rule("ND210")
