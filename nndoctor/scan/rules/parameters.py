@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -13,7 +14,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.repairs import Repair, instead
-from nndoctor.scan.values import Const, Instance, Lib, Site, Term, Value
+from nndoctor.scan.values import Api, Const, Instance, Lib, Site, Term, Value
 
 _WAYS_TO_PARAMETERS = frozenset({"element", "part", "item", "index", "data"})
 
@@ -47,10 +48,22 @@ def is_trainable(module: Value) -> bool:
     return type(module) is Lib and (module.kind == "model" or module.attrs.get("$operation") in _WITH_WEIGHTS)
 
 
+# `BertModel.from_pretrained(...)`, `AutoModelForCausalLM.from_config(...)`
+_PRETRAINED = re.compile(r"(transformers|diffusers)\.\w*(Model|For[A-Z]|UNet|Autoencoder)\w*\.from_\w+")
+
+
+def _is_pretrained(value: Value) -> bool:
+    """Whether a value is a model that a hub gave."""
+    called = value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
+    return type(called) is Api and bool(_PRETRAINED.fullmatch(called.name))
+
+
 def _is_module(value: Value) -> bool:
-    """Whether a value is a module, or an element of `modules()` or `children()`."""
+    """Whether a value is a module, is called like a model, or is an element of `modules()` or `children()`."""
     if type(value) is Instance or type(value) is Lib:
         return kinds.is_model(value)
+    if kinds.is_model(value) or _is_pretrained(value):
+        return True
     if type(value) is Term and value.op == "part":  # of `named_children()`
         value = value.inputs[0]
     return type(value) is Term and value.op == "element" and getattr(value.inputs[0], "op", None) == "modules"
@@ -137,7 +150,9 @@ def _set_on_module(program: Program, event: Event) -> Draft:
     remains = "its parameters stay as they were" if value else "its parameters are still trained"
     message = f"`{_assignment(event)}` only sets an attribute of the module; {remains}"
     treatment = f"Write `{_owner_text(event)}.requires_grad_({value})`: it sets `requires_grad` of every parameter."
-    confidence = Confidence.POSSIBLE if _is_switched_elsewhere(program, event) else Confidence.CERTAIN
+    confidence = Confidence.LIKELY if kinds.name_of(event.subject) else Confidence.CERTAIN
+    if _is_switched_elsewhere(program, event):
+        confidence = Confidence.POSSIBLE
     severity = Severity.WARNING if _is_trained_by_none(program, event.subject) else None
     return Draft("ND308", event.site, message, (), confidence, severity, treatment)
 
@@ -157,8 +172,7 @@ def _holds(whole: Value, part: Value | None) -> bool:
 
 def _is_trained_by_none(program: Program, module: Value) -> bool:
     """Whether the optimizers are known, and none of them holds the module."""
-    made = list(program.of("optimizer"))
-    trained = [event.details["trained"] for event in made]
-    if not made or any(owners is None for owners in trained):
+    trained = [event.details["trained"] for event in program.of("optimizer")]
+    if not trained or any(owners is None for owners in trained) or type(module) is Term:
         return False
     return not any(_holds(owner, module) for owners in trained for owner in owners)
