@@ -10,11 +10,11 @@ from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.shapes import Dim, number
 from nndoctor.scan.values import ITEMS, REST, Container, Term, Tuple, Value
 
-JOINS = frozenset({"cat", "stack", "array"})
+_JOINS = frozenset({"cat", "stack", "array"})
 _COPIES = frozenset({"contiguous", "float", "to", "cuda", "cpu", "type"})
 
 
-def source_of(tensor: Term) -> Term:
+def _source_of(tensor: Term) -> Term:
     """The operation behind copies that keep the shape."""
     while tensor.op in _COPIES and tensor.inputs and type(tensor.inputs[0]) is Term:
         tensor = tensor.inputs[0]
@@ -23,9 +23,9 @@ def source_of(tensor: Term) -> Term:
 
 def note_view(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) -> None:
     """Remember a view of joined tensors: the dimensions before and behind their number, as far as one of them tells."""
-    join = source_of(tensor)
+    join = _source_of(tensor)
     args = (join.info or {}).get("args")
-    if join.op not in JOINS or args is None or not args.positional:
+    if join.op not in _JOINS or args is None or not args.positional:
         return
     parts = run.resolve(args.positional[0])
     values = _values(run, parts)

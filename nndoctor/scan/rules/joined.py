@@ -12,8 +12,9 @@ from nndoctor.scan.shapes import MIXED, Dim, dimension, fits_without_first, orde
 from nndoctor.scan.values import Site, Term, Value
 
 
-@rule("ND617")
-def channels_reshaped_not_stacked(program: Program) -> Iterator[Draft]:
+@rule("ND501", "ND617")
+def joined_and_reshaped(program: Program) -> Iterator[Draft]:
+    """Steps that a loop collected are a sequence to be transposed; a list of images names the channels of one."""
     for event in program.of("joined view"):
         count = event.details["count"] or _appended(program, event.details["parts"])
         target = event.details["target"]
@@ -23,8 +24,14 @@ def channels_reshaped_not_stacked(program: Program) -> Iterator[Draft]:
         whole = _completed(source, target)
         if whole is None or order(source, whole) != MIXED or fits_without_first(source, target):
             continue
+        code = "ND501" if event.details["count"] is None else "ND617"
         message = f"`{wording.text(event.site)}` deals out the elements of the joined tensors anew"
-        yield Draft("ND617", event.site, message, _joined_here(event), Confidence.CERTAIN)
+        yield Draft(code, event.site, message, _joined_here(event), Confidence.CERTAIN)
+
+
+def views_of_lists(program: Program) -> set[int]:
+    """The ids of the views of tensors that were named one by one where they were put together."""
+    return {id(event.site.node) for event in program.of("joined view") if event.details["count"] is not None}
 
 
 def _completed(source: Sequence[Dim], target: Sequence[Dim | None]) -> tuple[Dim, ...] | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nndoctor.findings import Confidence
-from nndoctor.scan.interpreter import joins
 from nndoctor.scan.program import Event, Program
-from nndoctor.scan.rules import wording
+from nndoctor.scan.rules import joined, wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import MIXED, Dim, order, product
 from nndoctor.scan.values import Site, Term
@@ -15,10 +14,10 @@ from nndoctor.scan.values import Site, Term
 
 @rule("ND501", "ND502", "ND617")
 def view_that_mixes(program: Program) -> Iterator[Draft]:
+    listed = joined.views_of_lists(program)
     for event in program.of("mixed view"):
         source, target = event.details["source"], event.details["target"]
-        joined = joins.source_of(event.subject).op in joins.JOINS
-        code = "ND617" if joined else "ND502" if _merges_batch(source, target) else "ND501"
+        code = "ND617" if id(event.site.node) in listed else "ND502" if _merges_batch(source, target) else "ND501"
         message = f"`{wording.text(event.site)}` reads the elements in another order than they lie in memory"
         if code == "ND502":
             message = f"`{wording.text(event.site)}` puts values of different examples into one row"
