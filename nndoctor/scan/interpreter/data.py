@@ -162,5 +162,7 @@ def item_of_instance(run: Machine, instance: Instance, index: Value, node: Any) 
     """`instance[index]`."""
     own = instance.cls.find("__getitem__")
     if type(own) is Function:
-        return following.call_function(run, own.bind(instance), calls.Arguments((index,)), node)
+        result = following.call_function(run, own.bind(instance), calls.Arguments((index,)), node)
+        run.note("example", node, instance, result=result)
+        return result
     return run.pure("item", instance, index)

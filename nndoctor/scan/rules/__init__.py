@@ -13,6 +13,7 @@ from nndoctor.scan.rules import (
     checkpoints,
     devices,
     epochs,
+    flips,
     gradients,
     graph_cuts,
     held_out,
@@ -54,8 +55,8 @@ from nndoctor.scan.rules import (
 from nndoctor.scan.rules.registry import RULES, Draft, codes, rule
 
 __all__ = [
-    "RULES",
     "Draft",
+    "RULES",
     "accumulation",
     "accuracy",
     "amp",
@@ -69,6 +70,7 @@ __all__ = [
     "codes",
     "devices",
     "epochs",
+    "flips",
     "gradients",
     "graph_cuts",
     "held_out",

@@ -109,6 +109,10 @@ MOVING_TRANSFORMS = frozenset(
     RandomPerspective ElasticTransform HorizontalFlip VerticalFlip Flip RandomRotate90 ShiftScaleRotate
     Rotate""".split()
 )
+# Signs whose mirror image is another sign, or none.
+NOT_TO_BE_FLIPPED = frozenset({"MNIST", "EMNIST", "QMNIST", "KMNIST", "USPS", "SVHN", "GTSRB"})
+FLIPS = frozenset({"RandomHorizontalFlip", "RandomVerticalFlip", "HorizontalFlip", "VerticalFlip", "Flip"})
+
 # Steps that make a tensor of an image: of floats between 0 and 1, or of bytes; and steps that bring bytes to 0 to 1.
 BYTE_TENSORS = frozenset({"PILToTensor", "ToImage", "ToImageTensor"})
 TENSOR_MAKERS = BYTE_TENSORS | {"ToTensor"}
