@@ -32,14 +32,14 @@ def _is_given_batch(event: Event) -> bool:
     first, second = args.get(0, "input"), args.get(1, "target")
     if first is None or second is None:
         return False
-    return all(map(_is_output, event.tensors(first))) and all(type(v) is Term for v in event.tensors(second))
+    return all(map(_is_output, event.options(first))) and all(type(v) is Term for v in event.options(second))
 
 
 def _is_given_tensor(event: Event) -> bool:
     given = event.details["args"].positional
     if not given:
         return False
-    options = event.tensors(given[0])
+    options = event.options(given[0])
     if event.details["name"].rpartition(".")[2] in _WITHOUT_OPTIONS:
         return all(type(option) is Term and option.op != "spread" for option in options)
     return all(map(_is_output, options))

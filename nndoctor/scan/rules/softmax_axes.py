@@ -25,6 +25,10 @@ def _dims(value: Value) -> tuple[Dim, ...] | None:
     return value.shape.dims if type(value) is Term and value.shape is not None else None
 
 
+_KEEPS_AXES = torch_api.CASTS | frozenset(
+    {"forward", "returned", "contiguous", "clone", "log", "clamp", "dropout", "masked_fill"}
+)
+
 # ND109
 
 
@@ -55,25 +59,20 @@ def _one_unit(event: Event) -> Term | None:
     axis = _axis(event, None if dims is None else len(dims))
     if layer is None or axis is None:
         return None
-    if dims is None:
-        return layer if axis == -1 and _ends_in_units(event.subject) else None
-    return layer if -len(dims) <= axis < len(dims) and dims[axis].is_one else None
+    return layer if axis == (units := -1 if layer.op == "linear" else 1) or _is_same(axis, units, dims) else None
 
 
-_KEEPS_AXES = torch_api.CASTS | frozenset({"forward", "returned", "contiguous", "clone", "log", "clamp", "dropout"})
-
-
-def _ends_in_units(value: Value) -> bool:
-    """Whether the last dimension of a tensor holds the units of the linear layer that made it."""
-    *steps, made = wording.way(value)
-    return made.op == "linear" and all(step.op in _KEEPS_AXES for step in steps)
+def _is_same(axis: int, other: int, dims: tuple[Dim, ...] | None) -> bool:
+    return dims is not None and axis % len(dims) == other % len(dims)
 
 
 def _layer_of_one(value: Value) -> Term | None:
-    """The linear layer or convolution with one output that a tensor still shows."""
+    """The linear layer or convolution of one unit that gave a tensor, whose axes are as they were."""
     if type(value) is not Term or value.act is None:
         return None
-    made = wording.origin(value)
+    *steps, made = wording.way(value)
+    if not all(step.op in _KEEPS_AXES for step in steps):
+        return None
     width = _width(made) if made.op in ("linear", "conv") else None
     return made if type(width) is Const and width.value == 1 else None
 
@@ -107,9 +106,9 @@ def _one_class(value: Value) -> tuple[Term, Confidence] | None:
     if layer is None:
         return None
     dims = _dims(value)
-    if dims is not None:
-        return (layer, Confidence.CERTAIN) if len(dims) > 1 and dims[1].is_one else None
-    return (layer, Confidence.LIKELY) if _ends_in_units(value) else None
+    if layer.op == "conv" or (dims is not None and len(dims) == 2):
+        return layer, Confidence.CERTAIN
+    return (layer, Confidence.LIKELY) if dims is None else None
 
 
 # ND110
