@@ -71,7 +71,7 @@ def test_the_reasons_the_treatment_and_the_source_are_there(code: str) -> None:
 @every_rule
 def test_a_static_rule_has_marked_bad_and_unmarked_good_examples(code: str) -> None:
     rule = load_rule(code)
-    if rule.passes == "static" and code not in REPORTED_BY_THE_ENGINE:
+    if rule.passes == "static" and code != "ND001":
         assert len(rule.bad) >= 3
         assert len(rule.good) >= 5
     assert all(marks(rule, example) for example in rule.bad)
@@ -108,7 +108,7 @@ def test_an_unknown_code_is_a_key_error() -> None:
 
 
 # What the engine itself reports: it cannot parse, a comment silences nothing, a comment names no rule.
-REPORTED_BY_THE_ENGINE = {"ND001"}
+REPORTED_BY_THE_ENGINE = {"ND001", "ND002", "ND003"}
 
 
 def test_every_static_rule_is_implemented_and_every_implementation_documented() -> None:

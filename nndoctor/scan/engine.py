@@ -43,7 +43,7 @@ def scan(request: ScanRequest) -> Report:
             program = run_program(project, sources)
         program.minimum_torch = request.minimum_torch
         examined = len({*program.sources, *sources})
-        findings = [*_findings(program, request), *_unparsed(sources, request)]
+        findings = [*_findings(program, request), *_unparsed(sources, request), *_hygiene(sources, request)]
         failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
     return Report(
         command="scan",
@@ -109,6 +109,19 @@ def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[F
             )
 
 
+def _hygiene(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[Finding]:
+    """What is wrong with the comments that silence findings."""
+    silencing = [source for source in sources if source.suppressions.count()]
+    if silencing:
+        from nndoctor.scan.hygiene import about_suppressions
+
+        for finding in about_suppressions(
+            silencing, lambda code: _wanted(code, request) and not code.startswith("NDP")
+        ):
+            if _wanted(finding.code, request) and (request.pedantic or not _is_advice(finding)):
+                yield finding
+
+
 def _crashed(program: Program) -> Iterator[Failure]:
     for source, error in program.errors:
         message = f"part of this file could not be examined ({error}); please report it with the file"
@@ -158,11 +171,13 @@ def _reported(finding: Finding, source: SourceFile, request: ScanRequest) -> boo
         return False
     if request.per_file_ignores and finding.code in _ignored_in(source, request):
         return False
-    advice = finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
-    if advice and not request.pedantic:
-        return False
     assert finding.location is not None
-    return not source.suppressions.covers(finding.code, finding.name, finding.location)
+    silenced = source.suppressions.covers(finding.code, finding.name, finding.location)
+    return not silenced and (request.pedantic or not _is_advice(finding))
+
+
+def _is_advice(finding: Finding) -> bool:
+    return finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
 
 
 def _ignored_in(source: SourceFile, request: ScanRequest) -> frozenset[str]:

@@ -68,6 +68,10 @@ class Suppressions:
         self._used.update(found)
         return bool(found)
 
+    def count(self, location: Location | None = None) -> int:
+        """How many rules the comments name, or the comment at a place."""
+        return sum(location in (None, directive.location) for directive in self._directives)
+
     def unused(self) -> list[Directive]:
         """Those that silenced nothing so far (ND002), in the order of the text."""
         return [directive for directive in self._directives if directive not in self._used]
