@@ -14,7 +14,7 @@ UNUSED, UNKNOWN = "ND002", "ND003"
 
 
 def about_suppressions(sources: Iterable[SourceFile], examined: Callable[[str], bool]) -> Iterator[Finding]:
-    """ND002 and ND003, to be asked for when all rules have had their say; `examined` tells of which codes that is so."""
+    """ND002 and ND003, once all rules have had their say; `examined` tells which codes were looked for."""
     rules = rule_names()
     for source in sources:
         unknown = source.suppressions.unknown(rules)
