@@ -37,13 +37,20 @@ def _layer(term: Term | None) -> Lib | None:
 def no_nonlinearity_between_linears(program: Program) -> Iterator[Draft]:
     linears = [e for e in program.of("apply") if e.details["operation"] == "linear" and e.subject.name != "Bilinear"]
     made = {id(event.details["output"]): event for event in linears}
-    pairs = [pair for event in linears if (pair := _composed(event, made)) is not None]
+    pairs = {id(event): pair for event in linears if (pair := _composed(event, made)) is not None}
     if not pairs:
         return
+    # A place that is reached on several paths, or several times, must follow a linear layer each time.
+    excepted = {_place(event) for event in linears if id(event) not in pairs}
     uses = _uses(program)
-    for first, event in pairs:
-        if uses[id(first.details["output"])] < 2 and not _is_factorised(first.subject, event.subject):
+    for first, event in pairs.values():
+        alone = uses[id(first.details["output"])] < 2 and _place(event) not in excepted
+        if alone and not _is_factorised(first.subject, event.subject):
             yield _one_map(first, event)
+
+
+def _place(event: Event) -> tuple[int, int]:
+    return id(event.site.node), id(event.frames[-1])
 
 
 def _composed(event: Event, made: dict[int, Event]) -> tuple[Event, Event] | None:

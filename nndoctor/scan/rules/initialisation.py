@@ -93,40 +93,59 @@ def _mentions(condition: Value, tensor: Term, depth: int = 6) -> bool:
 
 def _each_of_class(program: Program, event: Event, module: Term) -> Iterator[Draft]:
     """A function for `model.apply`, or a loop over `model.modules()`, that fills the weights of linear layers."""
-    operations = {op for condition, truth in event.assumed.items() for op in _chosen(condition, truth, module)}
-    concerned = operations & _WEIGHTED
-    if not concerned:
-        return
-    for target in _visited(program, event, module):
+    concerned = _chosen(event, module)
+    for target in _visited(program, event, module) if concerned else ():
         alike = [layer for layer in _layers(target) if layer.attrs["$operation"] in concerned]
-        if len(alike) >= LEAST_LAYERS:
+        if len(alike) >= LEAST_LAYERS and not _is_filled_later(program, target):
             yield _alike(event, f"every {alike[0].name} layer")
             return
 
 
-def _chosen(condition: Term, truth: bool, module: Term) -> set[str]:
-    """The operations of the layers that pass `isinstance(m, nn.Linear)` or `classname.find("Linear") != -1`."""
-    if condition.op == "isinstance" and truth and condition.inputs[0] is module:
+def _chosen(event: Event, module: Term) -> set[str]:
+    """The operations with weights that pass the conditions under which something happens to a module."""
+    passed: set[str] | None = None
+    excluded: set[str] = set()
+    for condition, truth in event.assumed.items():
+        named, holds = _named(condition, truth, module)
+        if named and holds:
+            passed = named if passed is None else passed & named
+        else:
+            excluded |= named
+    return ((passed or set()) & _WEIGHTED) - excluded
+
+
+def _named(condition: Term, truth: bool, module: Term) -> tuple[set[str], bool]:
+    """The operations that a condition names, and whether they pass it; there may be none.
+
+    `isinstance(m, nn.Linear)`, `type(m) == nn.Linear` and `classname.find("Linear") == -1`.
+    """
+    if condition.op == "isinstance" and condition.inputs[0] is module:
         classes = condition.inputs[1].items if type(condition.inputs[1]) is Tuple else condition.inputs[1:]
-        names = [cls.name.rpartition(".")[2] for cls in classes if type(cls) is Api]
-        return {torch_api.LAYERS[name] for name in names if name in torch_api.LAYERS}
-    if condition.op == "not" and truth and type(condition.inputs[0]) is Term and condition.inputs[0].op == "Equal":
-        return _found_in_name(condition.inputs[0], module)
-    if condition.op == "Equal" and truth and _mentions(condition, module):
-        return {torch_api.LAYERS[c.name.rpartition(".")[2]] for c in condition.inputs if _is_layer_class(c)}
-    return set()
+        return {_operation(cls) for cls in classes if _is_layer_class(cls)}, truth
+    if condition.op != "Equal" or not _mentions(condition, module):
+        return set(), truth
+    if any(_is_minus_one(value) for value in condition.inputs):
+        return _words(condition), not truth
+    return {_operation(value) for value in condition.inputs if _is_layer_class(value)}, truth
+
+
+def _operation(layer: Api) -> str:
+    return torch_api.LAYERS[layer.name.removeprefix("torch.nn.")]
+
+
+def _is_minus_one(value: Value) -> bool:
+    return type(value) is Const and value.value == -1
+
+
+def _words(condition: Term) -> set[str]:
+    """The parts of class names that a call looks for."""
+    calls = [value for value in condition.inputs if type(value) is Term]
+    words = [v.value for call in calls for v in call.inputs if type(v) is Const and isinstance(v.value, str)]
+    return {word.lower() for word in words}
 
 
 def _is_layer_class(value: Value) -> bool:
     return type(value) is Api and value.name.removeprefix("torch.nn.") in torch_api.LAYERS
-
-
-def _found_in_name(condition: Term, module: Term) -> set[str]:
-    call, number = condition.inputs
-    if type(call) is not Term or not _mentions(call, module) or type(number) is not Const or number.value != -1:
-        return set()
-    words = [v.value for v in call.inputs if type(v) is Const and isinstance(v.value, str)]
-    return {word.lower() for word in words}
 
 
 def _visited(program: Program, event: Event, module: Term) -> Iterator[Value]:
@@ -139,6 +158,15 @@ def _visited(program: Program, event: Event, module: Term) -> Iterator[Value]:
             given = applied.details["args"].get(0, "fn")
             if type(given) is Function and given.node is function.node:
                 yield applied.subject
+
+
+def _is_filled_later(program: Program, module: Value) -> bool:
+    """Whether weights are copied or loaded into a module, so that most of the constants do not last."""
+    for event in program.methods("copy_", "load_state_dict"):
+        holder = event.frames[-1].receiver
+        if event.subject is module or (type(holder) is Instance is type(module) and holder.cls is module.cls):
+            return True
+    return False
 
 
 # Every layer of one module

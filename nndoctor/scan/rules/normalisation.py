@@ -50,7 +50,8 @@ def bias_before_batchnorm(program: Program) -> Iterator[Draft]:
             message = f"the bias of this {layer.name} has no effect: the batch norm behind it subtracts the mean"
             evidence = ((event.site, "batch norm here"),)
             site = Site(layer.source, layer.node)
-            yield Draft("ND401", site, message, evidence, Confidence.LIKELY, repair=_without_bias(site))
+            repair = None if event.assumed else _without_bias(site)  # without the batch norm the bias may be wanted
+            yield Draft("ND401", site, message, evidence, Confidence.LIKELY, repair=repair)
 
 
 def _has_bias(layer: Lib) -> bool:
