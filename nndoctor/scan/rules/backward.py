@@ -60,7 +60,7 @@ def _is_handed(program: Program, loss: Value) -> bool:
 @rule("ND204")
 def backward_without_step(program: Program) -> Iterator[Draft]:
     steps = list(program.of("step"))
-    if program.engines or any(type(step.subject) is not Lib for step in steps):
+    if program.engines or any(type(step.subject) is not Lib for step in steps) or _reads_gradients(program):
         return
     stepped = {id(step.subject) for step in steps}
     for event in program.of("backward"):
@@ -77,6 +77,11 @@ def backward_without_step(program: Program) -> Iterator[Draft]:
                 yield Draft("ND204", event.site, message, evidence, Confidence.CERTAIN, treatment=treatment)
 
 
+def _reads_gradients(program: Program) -> bool:
+    """Whether some code reads `p.grad`, perhaps to update the weights by itself."""
+    return any(term.op == "attribute" and term.inputs[-1] == "grad" for term in program.terms)
+
+
 @rule("ND220")
 def retained_graph(program: Program) -> Iterator[Draft]:
     passes = list(program.of("backward"))
@@ -87,7 +92,7 @@ def retained_graph(program: Program) -> Iterator[Draft]:
         grown = next((e for e in earlier if e.loops == event.loops and _grows(e.subject, event.subject)), None)
         if grown is not None:
             message = "the graph of earlier iterations is kept and back-propagated again: it grows with each iteration"
-            yield Draft("ND220", event.site, message)
+            yield Draft("ND220", event.site, message, (), Confidence.LIKELY)
         elif _is_alone(program, event):
             message = "nothing back-propagates through this graph again, so it is kept for nothing"
             treatment = "Leave `retain_graph=True` out."
