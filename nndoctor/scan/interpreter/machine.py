@@ -75,8 +75,9 @@ class Machine(Branching):
         """
         outer = self.loops
         loop.unrolled = unrolled
+        sampled = len(binds) > 2  # a few of many known items: none of them stands for the others
         if not unrolled and self._has_run(loop):
-            binds = binds[:1]
+            binds = [binds[0], binds[-1]] if sampled else binds[:1]
         self.loops = (*outer, loop)
         depth = len(self.frame.pending)
         signal: Signal = None
@@ -85,7 +86,7 @@ class Machine(Branching):
             bind()
             signal = self.under(None, True, body)
             self.meet(depth, (CONTINUE,))
-            goes_on = unrolled or self._widen(mark, len(self.program.events) > events)
+            goes_on = unrolled or self._widen(mark, len(self.program.events) > events) or sampled
             self.release()
             if signal in (BREAK, RETURN, RAISE) or not goes_on:
                 loop.left = signal

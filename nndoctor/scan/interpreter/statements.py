@@ -23,7 +23,7 @@ from nndoctor.scan.interpreter import (
 from nndoctor.scan.interpreter.frames import BREAK, CONTINUE, RAISE, RETURN, Signal
 from nndoctor.scan.interpreter.machine import MAX_STATEMENTS, Machine
 from nndoctor.scan.program import Loop
-from nndoctor.scan.values import NONE, Container, Function, Scope, Term, Value
+from nndoctor.scan.values import NONE, Container, Function, Lib, Scope, Term, Value
 
 MAX_UNROLLED = 4  # a loop over so few known values is run once for each: phases, pairs, model lists
 
@@ -145,7 +145,7 @@ def _for(run: Machine, node: cst.For) -> Signal:
     items = containers.known_items(run, iterable)
     if items is not None and not items:
         return None
-    unrolled = items is not None and len(items) <= MAX_UNROLLED
+    unrolled = items is not None and (len(items) <= MAX_UNROLLED or all(map(_is_layer, items)))
     if unrolled and items is not None:
         binds = [_binder(run, node.target, item) for item in items]
     elif items is not None:
@@ -156,6 +156,11 @@ def _for(run: Machine, node: cst.For) -> Signal:
     if signal is None and node.orelse is not None:
         return run_suite(run, node.orelse.body)
     return signal
+
+
+def _is_layer(item: Value) -> bool:
+    """Whether an item is a layer: a chain of them costs little, and each matters to the next."""
+    return type(item) is Lib and item.kind == "layer"
 
 
 def _binder(run: Machine, target: Any, item: Value) -> Callable[[], None]:
