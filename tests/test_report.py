@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,9 +13,11 @@ from rich.console import Console
 import nndoctor
 from nndoctor.findings import (
     Confidence,
+    Edit,
     Evidence,
     Failure,
     Finding,
+    Fix,
     Location,
     ProbeResult,
     Report,
@@ -307,6 +310,20 @@ def test_statistics_name_what_could_not_be_examined() -> None:
 # JSON
 
 
+def test_json_of_a_fix() -> None:
+    edit = Edit(Location("train.py", 3, 5, 3, 9), "x.item()")
+    finding = replace(SOFTMAX_TWICE, fix=Fix("write `x.item()`", (edit,), safe=True))
+    [written] = json.loads(text_of(scan_report(finding), style=Style("json")))["findings"]
+    place = {"path": "train.py", "line": 3, "column": 5, "cell": None, "end_line": 3, "end_column": 9}
+    assert written["fix"] == {"message": "write `x.item()`", "safe": True, "edits": [{**place, "text": "x.item()"}]}
+
+
+def test_a_fix_is_offered_with_the_options_that_make_it() -> None:
+    for safe, options in ((True, "--fix"), (False, "--fix --unsafe-fixes")):
+        fix = Fix("write `x.item()`", (), safe)
+        assert f"fix        write `x.item()`, with {options}\n" in text_of(scan_report(replace(SOFTMAX_TWICE, fix=fix)))
+
+
 def test_json_of_a_finding() -> None:
     document = json.loads(text_of(scan_report(SOFTMAX_TWICE), style=Style("json")))
     assert document == {
@@ -342,6 +359,7 @@ def test_json_of_a_finding() -> None:
                 ],
                 "measurements": {},
                 "treatment": "Return `self.head(x)` from Net.forward.",
+                "fix": None,
             }
         ],
         "probes": [],

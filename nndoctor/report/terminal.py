@@ -69,6 +69,9 @@ def _finding(finding: Finding, width: int, with_reasons: bool) -> Iterator[Text]
     if with_reasons and finding.code in rule_names():
         yield from labelled("why", opening(load_rule(finding.code).why), width)
     yield from labelled("do", finding.treatment, width)
+    if finding.fix is not None:
+        option = "--fix" if finding.fix.safe else "--fix --unsafe-fixes"
+        yield from labelled("fix", f"{finding.fix.message}, with {option}", width)
 
 
 def _failure(failure: Failure, width: int) -> Iterator[Text]:

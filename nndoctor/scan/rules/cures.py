@@ -13,8 +13,8 @@ from nndoctor.scan.rules.repairs import Change, Repair, instead, line
 from nndoctor.scan.values import LOSS, Lib, Site, State, Term, leaves
 
 _ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript)
-# What is the same of logits as of their softmax, and what only hands a value on.
-_ORDER_OPS = frozenset({"argmax", "max", "topk", "sort", "argsort", "loss"})
+# What is the same of logits as of their softmax, or right of them only; and what merely hands a value on.
+_ORDER_OPS = frozenset({"argmax", "max", "topk", "sort", "argsort", "loss", "softmax", "log_softmax"})
 _PASSING_OPS = frozenset(
     {"data", "cpu", "detach", "returned", "squeeze", "float", "to", "forward", "contiguous", "view"}
 )
