@@ -19,6 +19,7 @@ from nndoctor.scan.values import (
     Function,
     Instance,
     Lib,
+    Method,
     State,
     Term,
     Tuple,
@@ -30,6 +31,8 @@ def escape(run: Machine, value: Value, depth: int = 2) -> None:
     """A value was handed to something that cannot be followed: its protocol state is unknown from now on."""
     kind = type(value)
     run.program.handed[id(value)] = value
+    if kind is Method:
+        run.program.handed[id(value.receiver)] = value.receiver
     if kind is Choice:
         for leaf in run.leaves(value):
             escape(run, leaf, depth)

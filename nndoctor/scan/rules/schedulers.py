@@ -112,4 +112,4 @@ def scheduler_never_stepped(program: Program) -> Iterator[Draft]:
             message = f"this {schedule.name} is never stepped: the learning rate stays as it is"
             treatment = "Call its `step()` after the optimizer's, once an epoch or batch as the schedule is written."
             evidence = ((step.site, "the optimizer steps here"),)
-            yield Draft("ND210", schedule.made.site, message, evidence, treatment=treatment)
+            yield Draft("ND210", schedule.made.site, message, evidence, Confidence.LIKELY, treatment=treatment)
