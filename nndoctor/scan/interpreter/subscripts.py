@@ -105,7 +105,7 @@ def _slice(run: Machine, value: Value, part: Term, node: Any) -> Value:
     bounds = _bounds(run, part)
     chosen = items[bounds] if bounds is not None else ()
     rest = None if bounds is not None else containers.representative(run, items, node)
-    if type(value) is Lib:
+    if type(value) is Lib or type(value) is Instance:
         made = run.like(value, chosen)
         made.attrs[REST] = rest
         return made

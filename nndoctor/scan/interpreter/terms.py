@@ -118,12 +118,14 @@ class Terms(Heap):
             self.classes[id(thing.attrs)] = thing.cls
         return thing
 
-    def like(self, module: Lib, items: Any) -> Lib:
-        """A module container of the same kind with other children."""
-        made = Lib(module.api, module.kind, {}, module.source, module.node)
+    def like(self, module: Any, items: Any) -> Any:
+        """A module container of the same class with other children."""
+        if type(module) is Instance:
+            made: Any = Instance(module.cls, module.source, module.node)
+        else:
+            made = Lib(module.api, module.kind, {}, module.source, module.node)
         made.attrs["$items"] = items
-        self.bear(made.attrs)
-        return made
+        return self.born(made)
 
 
 def _identity(value: Value) -> object:

@@ -130,6 +130,7 @@ _FILLS = tuple(f"torch.nn.init.{name}_" for name in ("constant", "ones", "zeros"
 
 @rule("ND407")
 def module_created_in_forward(program: Program) -> Iterator[Draft]:
+    births: dict[int, Event] | None = None
     made: dict[tuple[int, int], int] = {}  # node and owner -> how often a module that is kept was made
     for event in program.of("call", "made"):
         module = event.subject if event.kind == "made" else event.details["result"]
@@ -137,6 +138,9 @@ def module_created_in_forward(program: Program) -> Iterator[Draft]:
             continue
         frame = _repeated_frame(event)
         if frame is None or not has_weights(module) or _is_filled_by_hand(program, module):
+            continue
+        births = births if births is not None else _births(program)
+        if not _is_fresh(module, frame, births):
             continue
         if _is_kept(program, module, frame.receiver):
             key = (id(event.site.node), id(frame.receiver))
@@ -148,14 +152,24 @@ def module_created_in_forward(program: Program) -> Iterator[Draft]:
         yield Draft("ND407", event.site, message)
 
 
+def _is_fresh(module: Value, frame: Any, births: dict[int, Event]) -> bool:
+    """Whether weights of a module were drawn while the frame ran, and not given to it or copied."""
+    drawn = (births.get(id(part)) for part in kinds.descendants(module) if type(part) is Lib and _is_weighted(part))
+    return any(birth is not None and frame in birth.frames and not _is_copy(birth) for birth in drawn)
+
+
+def _is_copy(birth: Event) -> bool:
+    return birth.kind == "call" and str(birth.details["name"]).startswith("copy.")
+
+
 def _repeated_frame(event: Event) -> Any:
-    """The innermost method that runs once for each batch, if what happened is its own doing and no constructor's."""
+    """The innermost method that runs once for each batch, if it does this itself, and on every path."""
     for frame in reversed(event.frames):
         if frame.function is None or frame.function.name == "__init__":
             return None
         owner = frame.receiver
         if frame.function.name in _REPEATED and type(owner) is Instance and owner.cls.is_module:
-            return frame
+            return frame if len(event.assumed) == frame.assumed else None
     return None
 
 
@@ -214,5 +228,7 @@ def _is_left_over(event: Event) -> bool:
     constructor = event.frames[-1].function
     if constructor is None or constructor.name != "__init__" or not kinds.is_model(layer):
         return False
+    if sum(layer in leaves(value) for value in owner.attrs.values()) > 1:
+        return False  # it goes by another name too
     drops = type(layer) is Lib and layer.attrs.get("$operation") == "dropout"
     return drops or has_weights(layer)
