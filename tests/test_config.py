@@ -38,6 +38,7 @@ def test_every_key_is_read(project, tmp_path: Path) -> None:
         exclude = ["vendor/"]
         pedantic = true
         fail-on = "error"
+        minimum-torch = "1.13.1"
 
         [tool.nndoctor.per-file-ignores]
         "tests/*" = ["ND405"]
@@ -55,6 +56,7 @@ def test_every_key_is_read(project, tmp_path: Path) -> None:
         exclude=("vendor/",),
         pedantic=True,
         fail_on=Severity.ERROR,
+        minimum_torch=(1, 13),
         per_file_ignores={"tests/*": frozenset({"ND405"})},
         probe=ProbeSettings(device="auto", seed=7, effort="quick", select=frozenset()),
         base=tmp_path.resolve(),
@@ -103,6 +105,8 @@ def test_a_named_file_needs_the_table(tmp_path: Path) -> None:
         ("[tool.nndoctor]\nignore = ['ND9']", "ignore: no rule matches 'ND9'"),
         ("[tool.nndoctor]\npedantic = 'yes'", "pedantic must be true or false"),
         ("[tool.nndoctor]\nfail-on = 'bad'", "fail-on must be one of error, warning, info"),
+        ("[tool.nndoctor]\nminimum-torch = 2.1", 'minimum-torch must be a version such as "2.4"'),
+        ("[tool.nndoctor]\nminimum-torch = 'new'", 'minimum-torch must be a version such as "2.4"'),
         ("[tool.nndoctor]\nper-file-ignores = []", "per-file-ignores must be a table"),
         ("[tool.nndoctor.per-file-ignores]\n'a.py' = ['softmax']", "'softmax'"),
         ("[tool.nndoctor.probe]\nseed = true", "seed must be an integer"),
