@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
+
+import libcst as cst
 
 from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph, kinds
@@ -11,7 +14,8 @@ from nndoctor.scan.numbers import Number, number
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import FALSE, Const, Lib, Term, Value
+from nndoctor.scan.rules.repairs import Repair, instead
+from nndoctor.scan.values import FALSE, Const, Lib, Site, Term, Value
 
 _ADAMS = frozenset("Adam AdamW Adamax NAdam RAdam AdamP Adam8bit AdamW8bit PagedAdamW8bit FusedAdam".split())
 # Their step is not proportional to the rate alone, so that a rate of 1 is usual.
@@ -100,7 +104,15 @@ def _suspicious(event: Event, rate: Number, verdict: str, confidence: Confidence
 def deprecated_clip_grad_norm(program: Program) -> Iterator[Draft]:
     for event in program.calls("torch.nn.utils.clip_grad_norm"):
         message = f"`{wording.text(event.site)}` is the old name of `clip_grad_norm_`"
-        yield Draft("ND216", event.site, message)
+        yield Draft("ND216", event.site, message, repair=_with_underscore(event))
+
+
+def _with_underscore(event: Event) -> Repair | None:
+    """The new name; where an import binds the old one, the import would have to change too."""
+    func: Any = getattr(event.site.node, "func", None)
+    if type(func) is not cst.Attribute:
+        return None
+    return instead(Site(event.site.source, func.attr), "clip_grad_norm_", "write `clip_grad_norm_`")
 
 
 @rule("ND217")
