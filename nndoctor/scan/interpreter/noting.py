@@ -62,8 +62,20 @@ def _requires_grad(term: Term) -> bool:
 
 
 def _comes_of_parameter(term: Term) -> bool:
-    first = term.inputs[0] if term.inputs else None
-    return type(first) is Term and first.op == PARAMETER
+    """Whether a tensor was computed from a parameter; a method that changes the parameter in place returns it."""
+    recorded = not (type(term.grad) is Const and term.grad.value is False)
+    return recorded and term.op in _COMPUTED and is_trainable(term.inputs[0] if term.inputs else None)
+
+
+def is_trainable(value: Value) -> bool:
+    """Whether a value is `nn.Parameter(data)`, and not one that is frozen where it is made."""
+    if type(value) is not Term or value.op != PARAMETER or value.info is None:
+        return False
+    flag = value.info["args"].get(1, "requires_grad")
+    return flag is None or (type(flag) is Const and flag.value is True)
+
+
+_COMPUTED = torch_api.CASTS | frozenset("* / + - t transpose transposed permute view reshape unsqueeze clone".split())
 
 
 _FACTORIES = frozenset(

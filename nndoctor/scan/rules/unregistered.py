@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph, kinds
-from nndoctor.scan.interpreter.noting import PARAMETER
+from nndoctor.scan.interpreter.noting import is_trainable
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -80,15 +80,11 @@ def _is_read(program: Program, name: str) -> bool:
 def _lost(event: Event, value: Value) -> list[Term]:
     """The tensors that an attribute hides from its module."""
     if event.kind == "trainable tensor":
-        return [value.inputs[0] if _is_parameter(value.inputs[0] if value.inputs else None) else value]
+        return [value.inputs[0] if is_trainable(value.inputs[0] if value.inputs else None) else value]
     if type(value) is not Container:
         return []
     items = kinds.held(value)
-    return list(items) if items and all(_is_parameter(item) for item in items) else []
-
-
-def _is_parameter(value: Value) -> bool:
-    return type(value) is Term and value.op == PARAMETER
+    return list(items) if items and all(is_trainable(item) for item in items) else []
 
 
 def _registered(owner: Instance) -> set[int]:
@@ -97,7 +93,7 @@ def _registered(owner: Instance) -> set[int]:
     for module in kinds.descendants(owner):
         for key, value in (getattr(module, "attrs", None) or {}).items():
             items = (value.values() if type(value) is dict else value) if key == "$items" else (value,)
-            found.update(id(leaf) for item in items or () for leaf in leaves(item) if _is_parameter(leaf))
+            found.update(id(leaf) for item in items or () for leaf in leaves(item) if is_trainable(leaf))
     return found
 
 
