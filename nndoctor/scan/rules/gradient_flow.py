@@ -10,7 +10,7 @@ import libcst as cst
 
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
-from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
+from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
 
 # Operations whose derivative is zero or does not exist: what they give is a decision, not a measure.
 HARD = frozenset(
@@ -87,11 +87,13 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
         return False
     if kind is not Term:
         return None if kind in (Instance, Lib) else False
+    if _begins_anew(value):
+        return None
     if is_cut(value):
         cuts.append(value)
-        return is_made_trainable(value) and not reaches_model(value)
+        return False
     if value.op in _FREE or is_data(value) or _is_setting(value):
-        return None if is_made_trainable(value) else False
+        return False
     if value.grad is not None and not (type(value.grad) is Const and value.grad.value):
         return None
     if is_computed_by_model(value):
@@ -126,19 +128,35 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
     if term.op == "call" and _LOSS_NAME.search(kinds.name_of(term.inputs[0])):  # an unknown loss has no weights
         stack.extend(term.inputs[1:])
         return False
-    if term.op not in _DIFFERENTIABLE or (term.op == "requires_grad_" and not reaches_model(term)):
+    if term.op not in _DIFFERENTIABLE:
         return None
     stack.extend(term.inputs if term.op in _OF_SEVERAL else term.inputs[:1])
     return False
 
 
 def is_made_trainable(term: Term) -> bool:
-    """`torch.tensor(..., requires_grad=True)`, `x.requires_grad = True`."""
+    """`torch.tensor(..., requires_grad=True)`, `x.requires_grad = True`, `x.requires_grad_()`."""
     args: Any = (term.info or {}).get("args")
-    if term.attrs is not None and "requires_grad" in term.attrs:
-        return True
-    flag = args.keywords.get("requires_grad") if args is not None else None
-    return flag is not None and not (type(flag) is Const and not flag.value)
+    flags = [args.keywords.get("requires_grad") if args is not None else None, (term.attrs or {}).get("requires_grad")]
+    told = any(flag is not None and not (type(flag) is Const and not flag.value) for flag in flags)
+    return told or term.op == "requires_grad_"
+
+
+def _begins_anew(term: Term) -> bool:
+    """Whether a tensor is made a leaf on purpose, as cached features are; a loss or a decision never is."""
+    if not is_made_trainable(term) or term.act == LOSS or _holds_decision(term):
+        return False
+    return not any(_is_loss(source) for source in graph.ancestors(term, through_cuts=True))
+
+
+def _is_loss(term: Term) -> bool:
+    return term.op == "loss" or (term.op == "call" and bool(_LOSS_NAME.search(kinds.name_of(term.inputs[0]))))
+
+
+def _holds_decision(term: Value) -> bool:
+    while type(term) is Term and term.op in torch_api.TRANSPARENT:
+        term = term.inputs[0]
+    return type(term) is Term and (term.op in HARD or is_generated(term))
 
 
 def is_computed_by_model(term: Term) -> bool:
