@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import libcst as cst
+
 from nndoctor.findings import Confidence
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
@@ -47,7 +49,7 @@ def _walk(value: Value, through: frozenset[str] = frozenset()) -> tuple[list[Ter
             stack.extend((current.then, current.otherwise))
         elif type(current) in (Tuple, Container):
             stack.extend(kinds.held(current))
-        elif type(current) is Term and current.op in _COPIES - through:
+        elif type(current) is Term and current.op in _COPIES - through and not _is_subscript(current):
             copies.append(current)
         elif type(current) is Term and (current.op in through or not _stops(current)):
             reached.append(current)
@@ -56,7 +58,14 @@ def _walk(value: Value, through: frozenset[str] = frozenset()) -> tuple[list[Ter
 
 
 def _stops(term: Term) -> bool:
-    return term.op in graph.CUTS or (type(term.grad) is Const and not term.grad.value)
+    if type(term.grad) is Const and not term.grad.value:
+        return True
+    return term.op in graph.CUTS and not _is_subscript(term)
+
+
+def _is_subscript(term: Term) -> bool:
+    """Whether an item is an element of a tensor, not the number that `.item()` gives."""
+    return term.op == "item" and type(term.node) is not cst.Call
 
 
 def _lost(copy: Term, live: dict[int, Lib]) -> list[Lib]:
