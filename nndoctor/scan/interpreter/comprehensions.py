@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.scan.interpreter import statements, tables
-from nndoctor.scan.interpreter.containers import MAX_ITEMS, element, known_items
+from nndoctor.scan.interpreter.containers import MAX_ITEMS, any_of, element, known_items
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.program import Loop
 from nndoctor.scan.values import Container, Tuple, Value
@@ -23,7 +23,7 @@ def comprehension(run: Machine, node: Any) -> Value:
     kind = "set" if type(node) is cst.SetComp else "list"
     if known:
         return run.born(Container(kind, tuple(results)))
-    return run.born(Container(kind, (), results[0] if results else None))
+    return run.born(Container(kind, (), any_of(run, tuple(results), node)))
 
 
 def _dict(run: Machine, pairs: list[Value], known: bool) -> Value:

@@ -110,7 +110,10 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
     """`receiver.name = value`."""
     receiver = run.resolve(receiver)
     kind = type(receiver)
-    if name in torch_api.NOTED_ATTRIBUTES and kind is not Choice:
+    if kind is Choice:
+        _set_on_either(run, receiver, name, value, node)
+        return
+    if name in torch_api.NOTED_ATTRIBUTES:
         run.note("attribute", node, receiver, name=name, value=value)
     elif kind is Lib and kinds.is_model(receiver):
         noting.stored(run, receiver, value, node)
@@ -131,6 +134,14 @@ def set_attribute(run: Machine, receiver: Value, name: str, value: Value, node: 
         run.write(receiver.attrs, name, value)
         library_models.change_part(run, receiver, value)
         contexts.attribute_set(run, receiver, name, value, node)
+
+
+def _set_on_either(run: Machine, receiver: Choice, name: str, value: Value, node: Any) -> None:
+    """`p.grad = None` where p is one of several parameters: which one has it now is not kept."""
+    for leaf in run.leaves(receiver):
+        if type(leaf) is Term and name in torch_api.NOTED_ATTRIBUTES:
+            run.note("attribute", node, leaf, name=name, value=value)
+        contexts.attribute_set(run, leaf, name, value, node)
 
 
 def delete_attribute(run: Machine, receiver: Value, name: str, node: Any) -> None:

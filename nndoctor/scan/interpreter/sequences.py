@@ -60,7 +60,8 @@ def extend(run: Machine, holder: Any, more: Value, node: Any) -> None:
     """Put the items of an iterable at the end of a list or module list."""
     items = containers.known_items(run, more)
     if items is None:
-        run.write(holder.attrs, REST, containers.element(run, more, node))
+        known = [value for value in (run.read(holder.attrs, REST), containers.element(run, more, node)) if value]
+        run.write(holder.attrs, REST, containers.any_of(run, tuple(known), node))
         return
     for value in items:
         append(run, holder, value)

@@ -13,7 +13,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.parameters import is_trainable, module_of, switches
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Instance, Lib, Site, State, Term, Value
+from nndoctor.scan.values import Const, Container, Instance, Lib, Site, State, Term, Tuple, Value, leaves
 
 
 def _parts(modules: list[Value]) -> set[int]:
@@ -44,7 +44,9 @@ def layer_added_after_optimizer(program: Program) -> Iterator[Draft]:
     for event, optimizer in later:
         layers = [part for part in _new_parts(event) if is_trainable(part)]
         new = [layer for layer in layers if born.get(id(layer), 0) > optimizer.order]
-        if new and not _is_held_later(program, optimizer, new) and _steps_after(program, optimizer, event):
+        if not new or _is_held_later(program, optimizer, new) or not _steps_after(program, optimizer, event):
+            continue
+        if not (_MEANT.search(wording.text(event.site)) or _is_frozen(program, new)):
             yield _left_out(event, optimizer)
 
 
@@ -69,6 +71,11 @@ def _is_held_later(program: Program, optimizer: Event, layers: list[Value]) -> b
 
 def _steps_after(program: Program, optimizer: Event, event: Event) -> bool:
     return any(step.subject is optimizer.subject and step.order > event.order for step in program.of("step"))
+
+
+def _is_frozen(program: Program, layers: list[Value]) -> bool:
+    frozen = [module for module, value, _ in switches(program) if type(value) is Const and value.value is False]
+    return bool(_parts(frozen) & set(map(id, layers)))
 
 
 def _left_out(event: Event, optimizer: Event) -> Draft:
@@ -175,11 +182,22 @@ def _is_known(optimizer: Event | None) -> bool:
 def _asked_for_parameters(program: Program) -> set[int]:
     """The ids of the modules whose parameters somebody asks for, sets or freezes."""
     asked = ("parameters", "named_parameters", "load_state_dict", "requires_grad_")
-    modules = [event.subject for event in program.methods(*asked)]
+    events = list(program.methods(*asked))
+    modules = [event.subject for event in events]
+    modules += [item for event in events for loop in event.loops for item in _items(loop.iterable)]
     modules += [module for module, _, _ in switches(program) if module is not None]
     modules += [module_of(event.subject) or event.subject for event in program.of("attribute")]
     modules += [owner for event in program.of("optimizer") for owner in event.details["trained"] or ()]
     return _parts(modules)
+
+
+def _items(iterable: Value) -> Iterator[Value]:
+    """What a loop may go through, of which a long list is only run for some."""
+    while type(iterable) is Term and iterable.op in ("enumerate", "values", "items", "reversed"):
+        iterable = iterable.inputs[0]
+    sources = iterable.inputs if type(iterable) is Term and iterable.op == "zip" else (iterable,)
+    held = [item for source in sources if type(source) in (Tuple, Container) for item in kinds.held(source)]
+    return (leaf for item in held for leaf in leaves(item))
 
 
 def _is_orphan(output: Term, asked: set[int]) -> bool:
