@@ -117,6 +117,7 @@ def _judged(quotient: Event, step: Event, kind: str | None, loop: Loop) -> Itera
         words = f"`{whole}` divides a sum over batches by the number of examples; `{name}` is already a mean"
     elif kind == SUM and divisor == BATCHES:
         words = f"`{whole}` divides a sum over examples by the number of batches"
+        trust = trust if is_loader(loader) else Confidence.POSSIBLE  # an unknown iterable may hold single examples
     elif kind == SUM and divisor == EXAMPLES and _draws_a_part(loader):
         words = f"`{whole}` divides by the size of the whole dataset, of which the sampler draws a part"
     elif kind == MEAN and divisor == BATCHES and _is_ragged(step, loader):

@@ -90,7 +90,7 @@ def _is_conditional(event: Event) -> bool:
 def _yields_examples(program: Program, dataset: Value, loop: Loop) -> Confidence | None:
     """How sure it is that iterating gives single examples."""
     if type(dataset) is Lib and dataset.kind == "dataset":
-        return Confidence.CERTAIN
+        return Confidence.CERTAIN if dataset.api.startswith("torchvision.") else Confidence.LIKELY
     if type(dataset) is not Instance or type(dataset.cls.find("__iter__")) is Function:
         return None
     if type(dataset.cls.find("__getitem__")) is not Function or not any(
