@@ -11,6 +11,7 @@ from nndoctor.findings import Confidence
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
+from nndoctor.scan.rules.parameters import is_parameter
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Api, Const, Function, Instance, Lib, Method, Site, Term, Value, leaves
 
@@ -72,6 +73,8 @@ def _is_tensor(program: Program, value: Value) -> bool:
         return False
     if value.act is not None or value.dtype is not None or value.shape is not None:
         return True
+    if value.op == "data" or (value.op == "attribute" and value.inputs[-1] == "grad"):
+        return is_parameter(value.inputs[0])
     return any(consumer.op == "loss" or "layer" in (consumer.info or {}) for consumer in program.consumers(value))
 
 
