@@ -13,6 +13,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.parameters import switches
 from nndoctor.scan.rules.registry import Draft, rule
+from nndoctor.scan.source import SourceFile
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Site, Term, Tuple, Value
 
 # What copies the numbers and leaves the graph behind, and is no stop-gradient that somebody asked for by its name.
@@ -76,7 +77,10 @@ def _lost(copy: Term, live: dict[int, Lib]) -> list[Lib]:
 
 @rule("ND305")
 def graph_cut_in_forward(program: Program) -> Iterator[Draft]:
-    for event in program.of("output"):
+    sources = _sources_of_cuts(program)
+    for event in program.of("output") if sources else ():
+        if event.site.source not in sources:
+            continue
         reached, copies = _walk(event.details["result"])
         live = _layers(reached) if copies else {}
         if not live:
@@ -86,6 +90,12 @@ def graph_cut_in_forward(program: Program) -> Iterator[Draft]:
             lost = [layer for layer in _lost(copy, live) if id(layer) in own and not _is_frozen(program, layer)]
             if lost and copy.source is not None and copy.node is not None:
                 yield _cut(event, copy, lost[0])
+
+
+def _sources_of_cuts(program: Program) -> set[SourceFile]:
+    """The files in which something is copied that layers computed."""
+    copies = (term for term in program.terms if term.op in _COPIES and term.source is not None)
+    return {term.source for term in copies if not _is_subscript(term) and _lost(term, {})}  # type: ignore[misc]
 
 
 def _is_frozen(program: Program, layer: Lib) -> bool:

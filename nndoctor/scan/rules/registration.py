@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from nndoctor.findings import Confidence
@@ -132,7 +133,7 @@ _FILLS = tuple(f"torch.nn.init.{name}_" for name in ("constant", "ones", "zeros"
 def module_created_in_forward(program: Program) -> Iterator[Draft]:
     births: dict[int, Event] | None = None
     made: dict[tuple[int, int], int] = {}  # node and owner -> how often a module that is kept was made
-    for event in program.of("call", "made"):
+    for event in chain(program.of("made"), program.of("call")):
         module = event.subject if event.kind == "made" else event.details["result"]
         if type(module) not in (Lib, Instance) or not kinds.is_model(module):
             continue
@@ -207,12 +208,13 @@ _BY_COMPUTED_NAME = re.compile(
 @rule("ND408")
 def layer_never_used(program: Program) -> Iterator[Draft]:
     ran = {event.subject.cls for event in program.of("output")}
-    candidates = [event for event in program.of("part") if event.subject.cls in ran and _is_left_over(event)]
-    texts = [source.text for source in program.sources] if candidates else []
+    texts = [source.text for source in program.sources] if ran else []
     read = {name for text in texts for name in _READ.findall(text)}
-    for event in candidates:
+    for event in program.of("part"):
         name = event.details["name"]
-        if name in read or any(f'"{name}"' in text or f"'{name}'" in text for text in texts):
+        if name in read or event.subject.cls not in ran or not _is_left_over(event):
+            continue
+        if any(f'"{name}"' in text or f"'{name}'" in text for text in texts):
             continue
         if any(_BY_COMPUTED_NAME.search(cls.source.text) for cls in event.subject.cls.mro):
             continue
