@@ -32,8 +32,9 @@ def evaluated_on_training_data(program: Program) -> Iterator[Draft]:
     for use in pipelines.evaluation_uses(program) if trained else ():
         by_loop.setdefault(id(use.loop.node), []).append(use)
     for uses in by_loop.values():
-        matches = [_trained_on(use.loader, trained) for use in uses]
-        if None not in matches and _means_held_out(program, uses[0], trained):
+        nearby = [use for use in trained if pipelines.in_one_script(use, uses[0])]
+        matches = [_trained_on(use.loader, nearby) for use in uses]
+        if None not in matches and _means_held_out(program, uses[0], nearby):
             yield _evaluated(uses[0], matches[0])  # type: ignore[arg-type]
 
 
@@ -88,9 +89,10 @@ def _function(event: Event) -> str:
 
 
 def _is_any_idle(program: Program, trained: list[Use]) -> bool:
-    """Whether a loader of other examples is made and never iterated over."""
+    """Whether a loader of other examples is made beside those of training, and never iterated over."""
+    beside = {use.loader.source for use in trained}
     iterated = {id(loader) for event in program.of("forward", "backward") for loader, _ in pipelines.loaders_of(event)}
-    idle = (loader for loader in pipelines.loaders(program) if id(loader) not in iterated)
+    idle = (loader for loader in pipelines.loaders(program) if id(loader) not in iterated and loader.source in beside)
     return any(_trained_on(loader, trained) is None for loader in idle)
 
 

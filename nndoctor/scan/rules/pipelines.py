@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nndoctor.scan import torch_api
+from nndoctor.scan.interpreter import graph
 from nndoctor.scan.interpreter.data import OPEN
 from nndoctor.scan.interpreter.kinds import held
 from nndoctor.scan.interpreter.states import EVAL
@@ -63,6 +64,17 @@ def evaluation_uses(program: Program) -> list[Use]:
         for loader, loop in loaders_of(event)
         if id(loop.node) not in trained
     ]
+
+
+def trains(training: Use, model: Value) -> bool:
+    """Whether a model is certainly one of those that are trained there."""
+    models = graph.models(training.event.subject) or ()
+    return any(leaf is model for trained in models for leaf in leaves(trained))
+
+
+def in_one_script(one: Use, other: Use) -> bool:
+    """Whether two things happen in a run of the same file."""
+    return one.event.frames[0].source is other.event.frames[0].source  # type: ignore[no-any-return]
 
 
 def _is_evaluation(event: Event) -> bool:

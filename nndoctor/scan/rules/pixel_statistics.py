@@ -29,13 +29,14 @@ def normalisation(transform: Value) -> Lib | bool | None:
 @rule("ND608")
 def normalised_wrongly(program: Program) -> Iterator[Draft]:
     """Held-out images that are normalised otherwise than those of training, or with the mean of other data."""
-    trained = [use.loader for use in pipelines.training_uses(program)]
-    known = {id(loader) for loader in trained}
-    tested = {id(use.loader): use.loader for use in pipelines.evaluation_uses(program)}
-    yield from _of_other_data([*trained, *tested.values()])
+    trained = pipelines.training_uses(program)
+    known = {id(use.loader) for use in trained}
+    tested = {id(use.loader): use for use in pipelines.evaluation_uses(program) if id(use.loader) not in known}
+    yield from _of_other_data([use.loader for use in (*trained, *tested.values())])
     for other in tested.values():
-        for loader in trained if id(other) not in known else ():
-            yield from _differently(loader, other)
+        for use in trained:
+            if pipelines.trains(use, other.event.subject):
+                yield from _differently(use.loader, other.loader)
 
 
 MEAN_TOLERANCE = 0.003  # means are written with three or four digits
