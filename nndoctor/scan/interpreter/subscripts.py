@@ -137,6 +137,7 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
         library_models.change_part(run, holder, value)
         noting.stored(run, holder, value, target)
         estimators.stored(run, holder, value, target)
+        _overwrite(run, target, holder, value)
     index = run.dispatch[type(part)](run, part)
     if type(part) is cst.Slice:
         if type(holder) is Container and len(target.slice) == 1:
@@ -155,6 +156,15 @@ def set_item(run: Machine, target: cst.Subscript, value: Value) -> None:
         own = holder.cls.find("__setitem__")
         if type(own) is Function:
             following.call_function(run, own.bind(holder), calls.Arguments((index, value)), target)
+
+
+def _overwrite(run: Machine, target: cst.Subscript, holder: Term, value: Value) -> None:
+    """`x[..., 4:] = torch.sigmoid(x[..., 4:])`: the name means a tensor that shows no one activation any more."""
+    mixed = type(value) is Choice or (type(value) is Term and value.act != holder.act)
+    if type(target.value) is cst.Name and holder.act is not None and mixed:
+        result = run.term("overwritten", (holder, value), target)
+        result.dtype, result.shape = holder.dtype, holder.shape
+        run.assign(target.value.value, result)
 
 
 def delete_item(run: Machine, target: cst.Subscript) -> None:
