@@ -21,7 +21,7 @@ _ADAMS = frozenset("Adam AdamW Adamax NAdam RAdam AdamP Adam8bit AdamW8bit Paged
 # Their step is not proportional to the rate alone, so that a rate of 1 is usual.
 _SCALE_THEMSELVES = frozenset("Adadelta ASGD LBFGS Rprop Adafactor Prodigy Optimizer Muon".split())
 # Adam moves each weight by about the rate at each step, and the weights of a layer of width n start at about n ** -0.5:
-# from 0.05 on a few steps replace them. Toy problems of one layer bear it.
+# from 0.05 on a few steps replace those of a wide layer. Narrow nets and single layers bear it.
 ADAM_TOO_HIGH = 0.05
 # Language models with averaged SGD start at 20 or 30; nothing that trains starts at 100.
 SGD_UNUSUAL, SGD_TOO_HIGH = 10, 100
@@ -69,23 +69,34 @@ def _verdict(event: Event, rate: float) -> tuple[str, Confidence] | None:
     if name in _SCALE_THEMSELVES:
         return None
     if name in _ADAMS:
-        sure = _trust_in_depth(event.details["trained"]) if rate >= ADAM_TOO_HIGH else None
+        sure = _trust_in_width(event.details["trained"], rate) if rate >= ADAM_TOO_HIGH else None
         moved = "so large that a few steps replace the weights: Adam moves each of them by about the rate"
         return (moved, sure) if sure is not None else None
     sure = Confidence.CERTAIN if rate >= SGD_TOO_HIGH else Confidence.POSSIBLE
     return ("so large that the loss will diverge", sure) if rate >= SGD_UNUSUAL else None
 
 
-def _trust_in_depth(modules: list[Value] | None) -> Confidence | None:
-    """How surely a network of several layers is trained; None if it is one layer, or no module at all."""
+def _trust_in_width(modules: list[Value] | None, rate: float) -> Confidence | None:
+    """How surely a network is trained whose weights are smaller than the rate; None for one layer, or no module."""
     found = {id(m): m for module in modules or () for m in kinds.descendants(module)}
-    weighted = [m for m in found.values() if type(m) is Lib and m.attrs.get("$operation") in _WEIGHTED]
-    if len(weighted) >= 2 or any(type(m) is Lib and m.kind == "model" for m in found.values()):
+    layers = [m for m in found.values() if type(m) is Lib]
+    if any(layer.kind == "model" for layer in layers):
         return Confidence.CERTAIN
-    return Confidence.POSSIBLE if any(type(m) is Term for m in found.values()) else None
+    weighted = [layer for layer in layers if layer.attrs.get("$operation") in _INPUTS]
+    widths = [number(layer.args.get(_INPUTS[layer.attrs["$operation"]])) for layer in weighted]
+    if len(weighted) >= 2 and any(width is not None and rate * math.sqrt(width.value) >= 1 for width in widths):
+        return Confidence.CERTAIN
+    return Confidence.POSSIBLE if None in widths or any(type(m) is Term for m in found.values()) else None
 
 
-_WEIGHTED = frozenset({"linear", "conv", "rnn", "attention", "transformer"})
+# The number of inputs of each unit, without the extent of a kernel.
+_INPUTS = {
+    "linear": "in_features",
+    "conv": "in_channels",
+    "rnn": "hidden_size",
+    "attention": "embed_dim",
+    "transformer": "d_model",
+}
 
 
 def _suspicious(event: Event, rate: Number, verdict: str, confidence: Confidence) -> Draft:

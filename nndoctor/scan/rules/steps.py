@@ -137,7 +137,10 @@ def zero_grad_in_each_micro_batch(program: Program) -> Iterator[Draft]:
             repeated = any(e.loops == event.loops for e in program.of("backward") if site and e.site.node is site.node)
             if later is None or not repeated or inner.unrolled or any(inner in e.loops for e in own):
                 continue
-            if all(s.name == FRESH for s in states(later, later.details["grads"])):
+            used = states(later, later.details["grads"])
+            if all(
+                s.name == FRESH and s.site is not None and site is not None and s.site.node is site.node for s in used
+            ):
                 wiped = State(WIPED, event.site)
                 wiped.before = found[0]
                 yield _thrown_away(later, wiped)
