@@ -8,7 +8,7 @@ from typing import Any
 from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.program import Program
-from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value
+from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
 
 CUTS = frozenset(
     {
@@ -92,18 +92,20 @@ def models(value: Value) -> list[Value] | None:
 
 
 def is_scaled(loss: Value) -> bool:
-    """Whether a gradient scaler multiplied the loss."""
-    terms = [leaf for leaf in _options(loss) if type(leaf) is Term]
-    sums = [term for term in terms if term.op in ("+", "/", "*")]
-    return any(term.op == "scaled" for term in terms) or any(is_scaled(part) for term in sums for part in term.inputs)
-
-
-def _options(value: Value) -> Iterator[Value]:
-    if type(value) is Choice:
-        yield from _options(value.then)
-        yield from _options(value.otherwise)
-    else:
-        yield value
+    """Whether a gradient scaler multiplied the loss, or a summand of it."""
+    stack, seen = [loss], set()
+    while stack and len(seen) < MAX_WALK:
+        current = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if type(current) is Choice:
+            stack.extend((current.then, current.otherwise))
+        elif type(current) is Term and current.op == "scaled":
+            return True
+        elif type(current) is Term and current.op in ("+", "/", "*"):
+            stack.extend(current.inputs)
+    return False
 
 
 def owners(run: Machine, parameters: Value) -> list[Value] | None:
@@ -208,5 +210,5 @@ def acts_by_mode(layer: Value) -> bool:
 
 def _may_be_module(value: Any) -> bool:
     if type(value) is Choice:
-        return any(_may_be_module(leaf) for leaf in _options(value))
+        return any(_may_be_module(leaf) for leaf in leaves(value))
     return type(value) is Term and value.op in ("call", "joined")

@@ -34,7 +34,7 @@ def _sums(program: Program) -> Sums:
 def _plain(value: Value) -> Value:
     """A number without casts and constant factors."""
     while type(value) is Term:
-        if value.op in _PLAIN:
+        if value.op in _PLAIN and value.inputs:
             value = value.inputs[0]
         elif value.op == "*" and any(type(factor) is Const for factor in value.inputs):
             value = value.inputs[type(value.inputs[0]) is Const]

@@ -87,7 +87,7 @@ def _example(program: Program, part: Value) -> Value:
         dataset = dataset.args.get("dataset")
     results = [event.details["result"] for event in program.of("example") if event.subject is dataset]
     items = results[0].items if len(results) == 1 and type(results[0]) is Tuple else ()
-    known = type(place) is Const and isinstance(place.value, int) and place.value < len(items)
+    known = type(place) is Const and isinstance(place.value, int) and -len(items) <= place.value < len(items)
     return items[place.value] if known else None
 
 
