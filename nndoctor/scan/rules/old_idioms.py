@@ -34,20 +34,23 @@ def deprecated_autograd(program: Program) -> Iterator[Draft]:
 
 def _first_of_scalar(program: Program) -> Iterator[Draft]:
     """`loss.data[0]`: the loss has no dimension any more."""
+    started = (event for event in program.of("backward") if not event.details["args"].all)
+    scalars = {id(leaf) for event in started for leaf in event.tensors(event.subject)}
     for term in program.terms:
         if term.op not in ("index", "item") or len(term.inputs) != 2 or term.source is None or term.node is None:
             continue
         data, place = term.inputs
-        if type(data) is Term and data.op == "data" and type(place) is Const and place.value == 0 and _is_scalar(data):
+        if type(data) is not Term or data.op != "data" or type(place) is not Const or place.value != 0:
+            continue
+        if id(data.inputs[0]) in scalars or _is_reduced(data.inputs[0]):
             site = Site(term.source, term.node)
             message = f"`{wording.text(site)}` fails since torch 0.4: the tensor has no dimension"
             name = wording.text(site).removesuffix(".data[0]")
             yield Draft("ND311", site, message, treatment=f"Write `{name}.item()`.")
 
 
-def _is_scalar(data: Term) -> bool:
+def _is_reduced(made: Value) -> bool:
     """Whether a tensor is a loss that was reduced to one number."""
-    made = data.inputs[0]
     if type(made) is not Term or made.act != LOSS or made.op != "loss":
         return False
     options: dict[str, Any] = (made.info or {}).get("options") or {}
