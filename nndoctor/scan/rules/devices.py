@@ -58,8 +58,9 @@ def _timed(program: Program, started: Event, ended: Event, term: Term, waits: li
     assert term.source is not None and term.node is not None
     message = "the clock is read while the GPU is still at work: CUDA calls return before they are done"
     evidence = ((started.site, "started here"), (between[0].site, "only queued here"), (ended.site, "stopped here"))
-    # A training loop most often prints its loss, which waits in ways that cannot all be seen.
-    confidence = Confidence.POSSIBLE if trains else Confidence.LIKELY
+    # A loop most often prints its loss or scores its outputs, which waits in ways that cannot all be seen.
+    meters = trains or started.loops != ended.loops
+    confidence = Confidence.POSSIBLE if meters else Confidence.LIKELY
     return Draft("ND705", Site(term.source, term.node), message, evidence, confidence)
 
 
