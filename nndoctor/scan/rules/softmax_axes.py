@@ -43,7 +43,7 @@ def softmax_over_one_unit(program: Program) -> Iterator[Draft]:
         if layer is None or _is_assumed(event, layer, defaults):
             several.add(id(event.site.node))
         else:
-            message = f"`{wording.text(event.site)}` is a softmax over a single unit: it gives 1 whatever goes in"
+            message = f"`{wording.text(event.site)}` is taken over a single unit: it is constant, whatever goes in"
             found[id(event.site.node)] = Draft("ND109", event.site, message, wording.made_at(layer))
     yield from (draft for node, draft in found.items() if node not in several)
 
