@@ -74,7 +74,7 @@ def trains(training: Use, model: Value) -> bool:
 
 def in_one_script(one: Use, other: Use) -> bool:
     """Whether two things happen in a run of the same file."""
-    return one.event.frames[0].source is other.event.frames[0].source  # type: ignore[no-any-return]
+    return one.event.frames[0].source is other.event.frames[0].source
 
 
 def _is_evaluation(event: Event) -> bool:

@@ -35,7 +35,7 @@ def normalised_wrongly(program: Program) -> Iterator[Draft]:
     yield from _of_other_data([use.loader for use in (*trained, *tested.values())])
     for other in tested.values():
         for use in trained:
-            if pipelines.trains(use, other.event.subject):
+            if pipelines.in_one_script(use, other) and pipelines.trains(use, other.event.subject):
                 yield from _differently(use.loader, other.loader)
 
 
