@@ -182,7 +182,7 @@ def _indexed(run: Machine, value: Term, parts: tuple[Value, ...], node: Any) -> 
     result.act, result.dtype = value.act, value.dtype
     if result.shape is None and value.shape is not None:
         result.shape = shape_rules.of_index(value.shape, parts)
-    if value.op == "rnn":
+    if value.op in _SEQUENCES:
         run.note("steps of sequence", node, value, parts=parts, result=result)
     return result
 
@@ -194,8 +194,9 @@ def _is_tensor(value: Value) -> bool:
     )
 
 
+_SEQUENCES = frozenset({"rnn", "transformer", "attention"})  # layers that go over the steps of a sequence
 _TENSOR_OPS = (
     torch_api.TRANSPARENT - {"forward", "returned", "element", "data", "index", "item_of"}
     | frozenset(torch_api.ACTS)
-    | {"rnn"}
+    | _SEQUENCES
 )

@@ -14,6 +14,8 @@ from nndoctor.scan.shapes import Dim
 from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
 
 _SEQUENCE_LAYERS = frozenset({"rnn", "attention", "transformer"})
+# Steps that stand for a sequence: its last one, or the class token in front; of an RNN `[:, 0]` drops a batch of one.
+_STEPS = {"rnn": (-1,), "attention": (-1,), "transformer": (-1, 0)}
 _INNER = {"TransformerEncoder": "encoder_layer", "TransformerDecoder": "decoder_layer"}
 
 
@@ -24,9 +26,10 @@ def batch_first_mismatch(program: Program) -> Iterator[Draft]:
             yield from _given_batch_first(event)
     for event in program.of("steps of sequence"):
         layer = event.subject.info["layer"]
-        if _is_batch_first(layer) is False and _takes_last(event.details["parts"], 1) and not _is_single(event.subject):
-            name = wording.text(event.site)
-            message = f"`{name}` is the last example of the batch, not the last step: {layer.name} is not batch-first"
+        step = _step_taken(event.details["parts"], 1)
+        if _is_batch_first(layer) is False and step in _STEPS[event.subject.op] and not _is_single(event.subject):
+            name, end = wording.text(event.site), "last" if step else "first"
+            message = f"`{name}` is the {end} example of the batch, not the {end} step: {layer.name} is not batch-first"
             evidence = (*wording.made_at(event.subject), (Site(layer.source, layer.node), "made without batch_first"))
             yield Draft("ND418", event.site, message, evidence, Confidence.LIKELY)
 
@@ -103,12 +106,13 @@ def _flag(layer: Lib, name: str) -> bool | None:
     return truths.pop() if len(truths) == 1 else None
 
 
-def _takes_last(parts: tuple[Value, ...], axis: int) -> bool:
-    """Whether an index takes the last element along one axis and everything along the others."""
-    if len(parts) <= axis or type(parts[axis]) is not Const or parts[axis].value != -1:
-        return False
+def _step_taken(parts: tuple[Value, ...], axis: int) -> Value:
+    """The constant place that an index takes along one axis, if it takes everything along the others."""
+    if len(parts) <= axis or type(parts[axis]) is not Const:
+        return None
     others = (*parts[:axis], *parts[axis + 1 :])
-    return all(type(part) is Term and part.op in ("full slice", "ellipsis") for part in others)
+    whole = all(type(part) is Term and part.op in ("full slice", "ellipsis") for part in others)
+    return parts[axis].value if whole else None
 
 
 @rule("ND416")
@@ -116,7 +120,7 @@ def bidirectional_last_step(program: Program) -> Iterator[Draft]:
     for event in program.of("steps of sequence"):
         layer = event.subject.info["layer"]
         axis = {True: 1, False: 0}.get(_is_batch_first(layer))  # type: ignore[arg-type]
-        if axis is None or _flag(layer, "bidirectional") is not True or not _takes_last(event.details["parts"], axis):
+        if axis is None or _flag(layer, "bidirectional") is not True or _step_taken(event.details["parts"], axis) != -1:
             continue
         name = wording.text(event.site)
         message = f"`{name}` is the last step, of whose sequence the backward half of the {layer.name} saw one element"
