@@ -122,7 +122,7 @@ def _by_hand(term: Term) -> Attention | None:
     """`softmax(q @ k) @ v`; masked if anything but a scale comes between product and softmax."""
     weights = _operands(term)[:1]
     softmax = _below(weights[0], frozenset({"dropout"})) if weights else None
-    if softmax is None or softmax.op != "softmax":
+    if softmax is None or softmax.op != "softmax" or not softmax.inputs:
         return None
     scores = _below(softmax.inputs[0], frozenset({"/"}))
     while scores is not None and scores.op == "*":
