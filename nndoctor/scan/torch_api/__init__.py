@@ -2,7 +2,6 @@
 
 from nndoctor.scan.torch_api.data import (
     BYTE_TENSORS,
-    COMPOSITES,
     DENSE_DATASETS,
     ESTIMATOR_MODULES,
     FLIPS,
@@ -68,7 +67,6 @@ __all__ = [
     "BYTE_TENSORS",
     "CASTS",
     "CLIPS",
-    "COMPOSITES",
     "CONTAINERS",
     "DENSE_DATASETS",
     "ENGINES",

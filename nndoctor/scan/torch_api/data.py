@@ -91,7 +91,6 @@ _TRANSFORMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("RandomHorizontalFlip", "RandomVerticalFlip", "RandomGrayscale", "RandomErasing"), _CHANCE),
     **dict.fromkeys(("HorizontalFlip", "VerticalFlip", "Flip", "RandomRotate90", "Transpose"), _CHANCE),
 }
-COMPOSITES = frozenset({"Compose", "RandomApply", "RandomChoice", "RandomOrder", "Sequential", "OneOf", "SomeOf"})
 
 # Random transforms that change which picture the network sees; what is always applied alike is none of them.
 RANDOM_TRANSFORMS = frozenset(
