@@ -125,7 +125,8 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
             return True
         stack.append(term.inputs[0])
         return False
-    if term.op == "call" and term.inputs and _LOSS_NAME.search(kinds.name_of(term.inputs[0])):  # an unknown loss has no weights
+    # An unknown loss has no weights.
+    if term.op == "call" and term.inputs and _LOSS_NAME.search(kinds.name_of(term.inputs[0])):
         stack.extend(term.inputs[1:])
         return False
     if term.op not in _DIFFERENTIABLE:

@@ -9,6 +9,7 @@ from typing import Any
 import libcst as cst
 
 from nndoctor.findings import Confidence
+from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.interpreter.states import EVAL, TRAIN
 from nndoctor.scan.program import Event, Loop, Program
@@ -34,10 +35,29 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
         loop = event.loops[-1] if event.loops else None
         if loop is None or loop in training_loops or id(loop.iterable) in trained_on or not _over_batches(event, loop):
             continue
+        if _avoids_mode_layers(event):
+            continue
         if _without_graph(event):
             yield _evaluated(event, Confidence.CERTAIN)
         elif _looks_like_evaluation(program, event, loop):
             yield _evaluated(event, Confidence.LIKELY)
+
+
+def _avoids_mode_layers(event: Event) -> bool:
+    """Whether this very forward went around all layers that depend on the mode, as under `if is_training:`."""
+    terms = list(graph.ancestors(event.details["result"], through_cuts=True))
+    if type(event.subject) is not Instance or not 1 < len(terms) < graph.MAX_WALK:
+        return False
+    return not any(_may_act_by_mode(term) for term in terms)
+
+
+def _may_act_by_mode(term: Term) -> bool:
+    if term.op in torch_api.MODE_OPS:
+        return True
+    layer = (term.info or {}).get("layer")
+    if layer is not None:
+        return graph.acts_by_mode(layer)
+    return term.op == "call" and bool(term.inputs) and kinds.is_model(term.inputs[0])
 
 
 def _over_batches(event: Event, loop: Loop) -> bool:

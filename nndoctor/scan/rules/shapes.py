@@ -12,17 +12,29 @@ from nndoctor.scan.shapes import MIXED, Dim, order, product
 from nndoctor.scan.values import Site, Term
 
 
+EXERCISE = 64  # elements that a lesson prints to look at; the smallest image of a data set, 8 by 8, is no larger
+
+
 @rule("ND501", "ND502", "ND617")
 def view_that_mixes(program: Program) -> Iterator[Draft]:
     listed = joined.views_of_lists(program)
     for event in program.of("mixed view"):
         source, target = event.details["source"], event.details["target"]
+        if _is_exercise(event, source, target):
+            continue
         code = "ND617" if id(event.site.node) in listed else "ND502" if _merges_batch(source, target) else "ND501"
         message = f"`{wording.text(event.site)}` reads the elements in another order than they lie in memory"
         if code == "ND502":
             message = f"`{wording.text(event.site)}` puts values of different examples into one row"
         confidence = Confidence.CERTAIN if event.details["known"] else Confidence.LIKELY
         yield Draft(code, event.site, message, _evidence(event), confidence)
+
+
+def _is_exercise(event: Event, source: Sequence[Dim], target: Sequence[Dim]) -> bool:
+    """Whether a handful of numbers is looked at from another side: `torch.arange(6).view(2, 3).view(3, 2)`."""
+    size = product(source)
+    top = not event.loops and event.frames[-1].function is None
+    return top and not size.atoms and not any(dim.atoms for dim in target) and size.number <= EXERCISE
 
 
 def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
