@@ -93,7 +93,8 @@ def models(value: Value) -> list[Value] | None:
 
 def is_scaled(loss: Value) -> bool:
     """Whether a gradient scaler multiplied the loss, or a summand of it."""
-    stack, seen = [loss], set()
+    stack: list[Value] = [loss]
+    seen: set[int] = set()
     while stack and len(seen) < MAX_WALK:
         current = stack.pop()
         if id(current) in seen:

@@ -143,7 +143,7 @@ def _make_scheduler(run: Machine, name: str, parameters: tuple[str, ...], args: 
             held = kinds.held(leaf) if type(leaf) in (Tuple, Container) else ()
             run.program.handed.update((id(value), value) for value in held)
     run.note("scheduler", node, scheduler, args=args)
-    return run.born(scheduler)  # type: ignore[no-any-return]
+    return run.born(scheduler)
 
 
 def _make_scaler(run: Machine, name: str, args: Any, node: Any) -> Value:

@@ -11,7 +11,6 @@ from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import MIXED, Dim, order, product
 from nndoctor.scan.values import Site, Term
 
-
 EXERCISE = 64  # elements that a lesson prints to look at; the smallest image of a data set, 8 by 8, is no larger
 
 
