@@ -12,7 +12,7 @@ import pytest
 
 from nndoctor.cli import app
 from nndoctor.config import load_settings
-from nndoctor.findings import Confidence, Evidence, Failure, Finding, ProbeResult, Report, Series, Severity
+from nndoctor.findings import Confidence, Evidence, Failure, Finding, Fix, ProbeResult, Report, Series, Severity
 from nndoctor.report.json import render
 
 TEXT = generate.README.read_text(encoding="utf-8")
@@ -48,7 +48,9 @@ def test_the_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_json_form_is_documented() -> None:
     finding = Finding(
-        "ND101", "name", Severity.ERROR, Confidence.CERTAIN, "message", "treatment", evidence=(Evidence("step"),)
+        *("ND101", "name", Severity.ERROR, Confidence.CERTAIN, "message", "treatment"),
+        evidence=(Evidence("step"),),
+        fix=Fix("message", (), safe=True),
     )
     probe = ProbeResult("NDP01", "name", "ok", "summary", series={"loss": Series((1.0,), "loss")})
     document = json.loads(render(Report("scan", "a.py", (finding,), (probe,), (Failure("message"),))))
@@ -59,6 +61,7 @@ def test_the_json_form_is_documented() -> None:
         "summary": document["summary"],
         "findings": document["findings"][0],
         "findings[].evidence": document["findings"][0]["evidence"][0],
+        "findings[].fix": document["findings"][0]["fix"],
         "probes": document["probes"][0],
         "probes[].series": document["probes"][0]["series"]["loss"],
         "failures": document["failures"][0],

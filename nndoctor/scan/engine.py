@@ -138,6 +138,8 @@ def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
         if not any(_wanted(code, request) for code in codes):
             continue
         for draft in _drafts(function, codes, program):
+            if _is_hidden(draft, request):
+                continue
             finding = _finding(draft)
             if _reported(finding, draft.site.source, request):
                 key = (finding.code, finding.location)
@@ -145,6 +147,16 @@ def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
                 if known is None or _rank(finding) < _rank(known):
                     best[key] = finding  # type: ignore[index]
     yield from best.values()
+
+
+def _is_hidden(draft: Draft, request: ScanRequest) -> bool:
+    """Whether nobody will see it, nor count it as silenced by a comment: then its place need not be computed."""
+    from nndoctor.catalog import load_rule
+
+    severity = draft.severity or load_rule(draft.code).severity
+    advice = severity is Severity.INFO or draft.confidence is Confidence.POSSIBLE
+    hidden = advice and not request.pedantic and not draft.site.source.suppressions.count()
+    return hidden or not _wanted(draft.code, request)
 
 
 def _drafts(rule: Rule, codes: tuple[str, ...], program: Program) -> list[Draft]:

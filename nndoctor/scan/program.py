@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import merge
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
@@ -126,7 +126,7 @@ class Program:
 
 
 def _merged(lists: list[list[Event]]) -> Iterator[Event]:
-    return iter(lists[0]) if len(lists) == 1 else merge(*lists, key=_order)
+    return iter(lists[0]) if len(lists) == 1 else iter(sorted(chain(*lists), key=_order))
 
 
 def _order(event: Event) -> int:

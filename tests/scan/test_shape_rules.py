@@ -330,6 +330,7 @@ VIEWS = {
             return torch.stack(steps, dim=1).view(B, T * C)
     """,
 }
+SHAPES = frozenset({"ND501", "ND502", "ND617"})  # the models are fragments: other rules may mind them
 HEAD = """
 from einops import rearrange
 class Model(nn.Module):
@@ -344,6 +345,6 @@ class Model(nn.Module):
 def test_a_view_is_read_in_the_order_of_its_source(title: str, tmp_path: Path) -> None:
     body = textwrap.indent(textwrap.dedent(VIEWS[title]), "    ")
     texts = {MAIN: program_text(HEAD + body)}
-    report = scan_files(tmp_path, texts)
+    report = scan_files(tmp_path, texts, select=SHAPES)
     assert report.failures == ()
     assert reported(report) == marks(texts)

@@ -69,7 +69,7 @@ class Branching(Terms):
         results: list[Value] = []
         saved = self.assumed
         for truth, side in ((True, value.then), (False, value.otherwise)):
-            self.assumed = dict(saved)
+            self.assumed = saved
             self.assume(value.guard, truth)
             results.append(self.each(side, apply))
         self.assumed = saved
@@ -114,7 +114,7 @@ class Branching(Terms):
         term = guard_of(condition)
         if term is None or term in self.assumed:
             return
-        self.assumed[term] = truth
+        self.assumed = {**self.assumed, term: truth}  # events and paths keep the one that held for them
         if term.op == "not":
             self.assume(term.inputs[0], not truth)
         elif (term.op == "and" and truth) or (term.op == "or" and not truth):
@@ -124,7 +124,6 @@ class Branching(Terms):
     def under(self, condition: Value, truth: bool, run: Callable[[], Signal]) -> Signal:
         """Run something assuming a condition, and forget what was assumed meanwhile."""
         saved = self.assumed
-        self.assumed = dict(saved)
         if condition is not None:
             self.assume(condition, truth)
         signal = run()

@@ -156,7 +156,6 @@ def follow(
     frame.receiver, frame.on_yield, frame.assumed = function.receiver, on_yield, len(run.assumed)
     _bind_parameters(run, function, args, names)
     saved = run.assumed, run.grad, run.amp
-    run.assumed = dict(run.assumed)
     run.frames.append(frame)
     contexts.enter_function(run, function)
     before, told = run.statements, len(run.program.events)

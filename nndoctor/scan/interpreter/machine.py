@@ -62,7 +62,6 @@ class Machine(Branching):
         """A scope inside the running one, as a comprehension has."""
         outer, saved = self.frame.scope, self.assumed
         self.frame.scope = Scope({}, outer)
-        self.assumed = dict(saved)
         yield
         self.frame.scope, self.assumed = outer, saved
 

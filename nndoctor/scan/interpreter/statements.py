@@ -237,7 +237,7 @@ def _match(run: Machine, node: cst.Match) -> Signal:
 
 def _return(run: Machine, node: cst.Return) -> Signal:
     value = NONE if node.value is None else run.dispatch[type(node.value)](run, node.value)
-    run.frame.results.append((value, node, dict(run.assumed)))
+    run.frame.results.append((value, node, run.assumed))
     return RETURN
 
 

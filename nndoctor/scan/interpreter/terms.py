@@ -85,7 +85,7 @@ class Terms(Heap):
             self.loops,
             tuple(self.frames),
             self.grad,
-            dict(self.assumed),
+            self.assumed,
             order,
         )
         self.program.add(event)
