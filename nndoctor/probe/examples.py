@@ -94,19 +94,19 @@ def _is_content(tensor: Tensor) -> bool:
 def _edit(tensor: Tensor, dim: int, example: int) -> None:
     row = tensor.select(dim, example)
     if tensor.is_floating_point() or tensor.is_complex():
-        row.copy_(_other_values(row))
+        row.copy_(other_values(row))
     else:
-        row.copy_(_other_tokens(tensor.movedim(dim, 0), row))
+        row.copy_(other_tokens(tensor.movedim(dim, 0), row))
 
 
-def _other_values(row: Tensor) -> Tensor:
+def other_values(row: Tensor) -> Tensor:
     """Smaller by a random factor: zeros stay padding, signs and bounds are kept; a row of zeros becomes noise."""
     if not row.any():
         return torch.rand_like(row)
     return row * (0.25 + 0.5 * torch.rand_like(row))
 
 
-def _other_tokens(tokens: Tensor, row: Tensor) -> Tensor:
+def other_tokens(tokens: Tensor, row: Tensor) -> Tensor:
     """Exchange the values of a row among those that the batch (example, ...) has; padding and special tokens stay."""
     values = _ordinary_values(tokens)
     if len(values) < 2:
