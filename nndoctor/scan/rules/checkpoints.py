@@ -63,8 +63,9 @@ def whole_model_pickled(program: Program) -> Iterator[Draft]:
                 )
                 yield Draft("ND703", event.site, message, severity=Severity.ERROR, repair=_called(event))
             elif type(leaf) in (Instance, Lib) and kinds.is_model(leaf):
-                name = wording.text(wording.argument_site(event.site))
-                yield Draft("ND703", event.site, f"`{name}` is pickled whole, with the path of its class")
+                yield Draft(
+                    "ND703", event.site, f"`{wording.text(event.site)}` pickles the model whole, with its class"
+                )
 
 
 def _uncalled(value: Value, depth: int = MAX_DEPTH) -> Iterator[Value]:

@@ -36,15 +36,16 @@ def timing_without_synchronise(program: Program) -> Iterator[Draft]:
     waits = [e.order for e in (*program.methods(*_WAITING_METHODS), *program.calls(*_WAITING_CALLS))]
     waits.sort()
     seen: set[int] = set()
-    for started in clocks.values():
-        for term in program.consumers(started.details["result"]):
-            ended = clocks.get(id(term.inputs[0])) if term.op == "-" and len(term.inputs) == 2 else None
-            if ended is None or term.node is None or term.source is None or id(term.node) in seen:
-                continue
-            draft = _timed(program, started, ended, term, waits)
-            if draft is not None:
-                seen.add(id(term.node))
-                yield draft
+    for term in program.terms:
+        if term.op != "-" or len(term.inputs) != 2 or id(term.node) in seen:
+            continue
+        ended, started = (clocks.get(id(operand)) for operand in term.inputs)
+        if ended is None or started is None or term.node is None or term.source is None:
+            continue
+        draft = _timed(program, started, ended, term, waits)
+        if draft is not None:
+            seen.add(id(term.node))
+            yield draft
 
 
 def _timed(program: Program, started: Event, ended: Event, term: Term, waits: list[int]) -> Draft | None:

@@ -123,14 +123,22 @@ def _left_in_eval(program: Program, state: State, output: Term, confidence: Conf
 
 @rule("ND304")
 def graph_retained(program: Program) -> Iterator[Draft]:
+    at: dict[int, list[Event]] = {}  # by the id of their node
     events = list(program.of("accumulate", "append"))
     for event in events:
-        kept = _accumulated(program, event) if event.kind == "accumulate" else _collected(program, event, events)
+        at.setdefault(id(event.site.node), []).append(event)
+    # Where the innermost loop also runs the model, each iteration has a graph of its own.
+    forward_loops = {id(loop) for forward in program.of("forward") for loop in forward.loops}
+    for event in events:
+        if not event.loops or id(event.loops[-1]) not in forward_loops:
+            continue
+        same = at[id(event.site.node)]
+        kept = _accumulated(program, event, same) if event.kind == "accumulate" else _collected(program, event, same)
         if kept is None:
             continue
         operand = _operand(event.site)
         message = f"`{wording.text(operand)}` still carries its graph and is kept from one iteration to the next"
-        repair = cures.without_graph(program, operand, [e for e in events if e.site.node is event.site.node])
+        repair = cures.without_graph(program, operand, same)
         yield Draft("ND304", event.site, message, wording.made_at(kept), Confidence.CERTAIN, repair=repair)
 
 
@@ -141,24 +149,18 @@ def _operand(site: Site) -> Site:
     return Site(site.source, getattr(node, "value", node))
 
 
-def _in_forward_loop(program: Program, event: Event) -> bool:
-    """Whether the innermost loop also runs the model: then each iteration has a graph of its own."""
-    return any(event.loops[-1] in forward.loops for forward in program.of("forward"))
-
-
-def _accumulated(program: Program, event: Event) -> Term | None:
+def _accumulated(program: Program, event: Event, same: list[Event]) -> Term | None:
     """The tensor with a graph that is added to a sum which outlives the iteration and is never begun anew."""
     before = event.options(event.details["before"])
     again = all(type(leaf) is Term for leaf in before) and any(leaf.node is event.site.node for leaf in before)
-    same = [e for e in program.of("accumulate") if e.site.node is event.site.node]
-    totals = [leaf for e in same for leaf in leaves(e.details["result"])]
+    totals = [leaf for e in same if e.kind == "accumulate" for leaf in leaves(e.details["result"])]
     if not again or any(id(total) in program.backpropagated for total in totals):
         return None
     return _with_graph(program, event, event.subject)
 
 
 def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
-    if (type(event.grad) is Const and not event.grad.value) or not _in_forward_loop(program, event):
+    if type(event.grad) is Const and not event.grad.value:
         return None
     found: Term | None = None
     for leaf in event.tensors(value):
@@ -170,14 +172,10 @@ def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
     return found
 
 
-def _collected(program: Program, event: Event, events: list[Event]) -> Term | None:
+def _collected(program: Program, event: Event, same: list[Event]) -> Term | None:
     """The tensor with a graph that is put into a list which outlives the iteration."""
     container = event.details["container"]
-    again = [
-        e
-        for e in events
-        if e.kind == "append" and e.site.node is event.site.node and e.details["container"] is container
-    ]
+    again = [e for e in same if e.kind == "append" and e.details["container"] is container]
     if type(container) is not Container or again[0] is event or id(container) in program.backpropagated:
         return None
     return _with_graph(program, event, event.subject)
