@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,15 @@ class OptimizerRecipe:
     def __call__(self, model: nn.Module) -> Optimizer:
         """A fresh optimizer with the user's rates; raises EntrypointError if what the user named makes none."""
         return _like(self.value, model) if isinstance(self.value, Optimizer) else _called(self.value, self.name, model)
+
+    def makes_several(self, model: nn.Module) -> bool:
+        """Whether it makes more than one optimizer, as for a GAN; the probes use the first."""
+        if isinstance(self.value, Optimizer):
+            return False
+        for arguments in _ways(self.value, model):
+            with suppress(Exception):  # whatever a factory raises for the wrong argument
+                return _count(self.value(*arguments)) > 1
+        return False
 
 
 def optimizer_recipe(value: Any, name: str) -> OptimizerRecipe:
@@ -101,6 +111,15 @@ def _only_optimizer(made: Any) -> Optimizer | None:
     if isinstance(made, Mapping):
         made = made.get("optimizer")
     return made if isinstance(made, Optimizer) else None
+
+
+def _count(made: Any) -> int:
+    """The optimizers in what a factory or configure_optimizers returns."""
+    if isinstance(made, Optimizer):
+        return 1
+    if isinstance(made, Mapping):
+        return _count(made.get("optimizer"))
+    return sum(map(_count, made)) if isinstance(made, (tuple, list)) else 0
 
 
 def _like(original: Optimizer, model: nn.Module) -> Optimizer:
