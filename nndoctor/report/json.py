@@ -23,7 +23,7 @@ def render(report: Report) -> str:
         "probes": [_probe(probe) for probe in report.probes],
         "failures": [_failure(failure) for failure in report.failures],
     }
-    return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def _place(location: Location | None) -> dict[str, Any]:
     return {"path": location.path, "line": location.line, "column": location.column, "cell": location.cell}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with every float that JSON cannot hold written as a string."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
