@@ -75,13 +75,13 @@ def _user_line(trace: str) -> Place:
 
 def line_of_outputs(subject: Subject, batch: Batch) -> Place:
     """Where the last operation that gave the main output is written; the caller keeps the subject in a sandbox."""
-    _, outputs = _with_stacks(subject, batch)
-    return _place_of(last_node(subject.output_tensor(outputs)))
+    _, outputs = with_stacks(subject, batch)
+    return place_of(last_node(subject.output_tensor(outputs)))
 
 
 def line_before_loss(subject: Subject, batch: Batch, name: str) -> Place:
     """Where the operation of that name (autograd's) nearest to the loss is written; in a sandbox, as above."""
-    loss, _ = _with_stacks(subject, batch)
+    loss, _ = with_stacks(subject, batch)
     nodes = deque([loss.grad_fn])
     seen: set[Node] = set()
     while nodes:
@@ -89,13 +89,13 @@ def line_before_loss(subject: Subject, batch: Batch, name: str) -> Place:
         if node is None or node in seen:
             continue
         if node.name().lower().startswith(name):
-            return _place_of(node)
+            return place_of(node)
         seen.add(node)
         nodes.extend(following for following, _ in node.next_functions)
     return None, None
 
 
-def _with_stacks(subject: Subject, batch: Batch) -> tuple[Tensor, Any]:
+def with_stacks(subject: Subject, batch: Batch) -> tuple[Tensor, Any]:
     """Loss and outputs; each node of their graph knows the stack of its operation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,9 +103,11 @@ def _with_stacks(subject: Subject, batch: Batch) -> tuple[Tensor, Any]:
             return subject.compute_loss(subject.model, batch)
 
 
-def _place_of(node: Node | None) -> Place:
+def place_of(node: Node | None) -> Place:
+    """Where the operation of a node is written; needs a graph that was made by `with_stacks`."""
     metadata: Any = node.metadata if node else {}
-    return _user_line("".join(metadata.get("traceback_", [])))
+    _, _, stack = "".join(metadata.get("traceback_", [])).rpartition(f", in {with_stacks.__name__}\n")
+    return _user_line(stack)  # whoever called the doctor is not to blame
 
 
 @contextmanager
