@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from nndoctor.report.text import printable
+from nndoctor.report.text import CODE, printable
 
 INDENT = 2
 LABEL = 11  # cells of the column that says why, do, measured
 MAX_WIDTH = 110  # longer lines of prose are hard to read, however wide the terminal is
 MIN_WIDTH = 30  # of a paragraph, even where a long place leaves less
 SHORT = 420  # characters of a rule's reasons that are shown with a finding
-CODE = re.compile(r"`[^`]+`")
 SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 
 

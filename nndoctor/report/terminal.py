@@ -12,9 +12,7 @@ from nndoctor.findings import Failure, Finding, Report
 from nndoctor.report.frame import code_frame
 from nndoctor.report.measurements import STYLES, probe_lines
 from nndoctor.report.prose import INDENT, indented, justified, labelled, opening
-from nndoctor.report.text import duration, figure, plural, printable, tally
-
-MAX_TARGET = 60  # a hook names a hundred files
+from nndoctor.report.text import duration, figure, plural, tally, target_name
 
 
 def render(report: Report, console: Console) -> None:
@@ -44,10 +42,7 @@ def _lines(report: Report, width: int) -> Iterator[Text]:
 
 
 def _headline(report: Report, width: int) -> Text:
-    target = printable(report.target)
-    if len(target) > MAX_TARGET:
-        target = target[: MAX_TARGET - 1] + "…"
-    left = Text().append(f"nndoctor {report.command} {target}", "bold")
+    left = Text().append(f"nndoctor {report.command} {target_name(report)}", "bold")
     if report.command == "scan":
         right = f"{plural(report.files, 'file')}, {tally(report)}"
     else:

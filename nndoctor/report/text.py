@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 
 from nndoctor.findings import Figure, Report, Severity
@@ -10,6 +11,8 @@ from nndoctor.findings import Figure, Report, Severity
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROL_PICTURES = 0x2400  # the Unicode block that shows each C0 control as one visible character
 DELETE = 0x7F
+CODE = re.compile(r"`[^`]+`")
+MAX_TARGET = 60  # a hook names a hundred files
 # What a terminal obeys instead of showing: controls, directional overrides, lone surrogates, line separators.
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -19,6 +22,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(_visible(character) for character in text)
+
+
+def target_name(report: Report) -> str:
+    """What was examined, cut where it is long."""
+    target = printable(report.target)
+    return target if len(target) <= MAX_TARGET else target[: MAX_TARGET - 1] + "…"
 
 
 def plural(number: int, noun: str) -> str:
