@@ -225,7 +225,7 @@ def _bind_parameters(run: Machine, function: Function, args: calls.Arguments, na
         name = parameter.name.value
         names[name] = keywords.pop(name, None) or _default(function, name, args)
     if parameters.star_kwarg is not None:
-        rest = Term("unknown") if args.open or args.unseen else None
+        rest = Term("keywords") if args.open or args.unseen else None
         names[parameters.star_kwarg.name.value] = run.born(Container("dict", keywords, rest))
 
 

@@ -21,8 +21,15 @@ def get(run: Machine, table: Any, key: Value) -> Value:
     items = run.read(table.attrs, ITEMS)
     if is_key(key) and key.value in items:
         return run.resolve(items[key.value])
-    rest = run.read(table.attrs, REST)
+    rest = _named(run, run.read(table.attrs, REST), key)
     return rest if rest is not None else run.pure("item", table, key)
+
+
+def _named(run: Machine, rest: Value | None, key: Value) -> Value | None:
+    """What stands at a key that nobody put there; an argument among the unknown `**kwargs` goes by its keyword."""
+    if type(rest) is Term and rest.op == "keywords" and type(key) is Const and isinstance(key.value, str):
+        return run.pure("attribute", rest, key.value)
+    return rest
 
 
 def put(run: Machine, table: Any, key: Value, value: Value) -> None:
@@ -73,7 +80,7 @@ def update(run: Machine, table: Any, more: Value, node: Any) -> None:
 def _get(run: Machine, table: Any, args: Any, node: Any) -> Value:
     key = run.resolve(args.positional[0])
     default = args.positional[1] if len(args.positional) > 1 else NONE
-    items, rest = run.read(table.attrs, ITEMS), run.read(table.attrs, REST)
+    items, rest = run.read(table.attrs, ITEMS), _named(run, run.read(table.attrs, REST), key)
     if is_key(key) and key.value in items:
         return run.resolve(items[key.value])
     if rest is not None:

@@ -166,12 +166,24 @@ def clip_misplaced(program: Program) -> Iterator[Draft]:
         late = _already_used(event)
         if late is not None and _same_run(program, late, event):
             yield _late(event, late)
+        elif (first := _only_before_training(program, event)) is not None:
+            evidence = ((first.site, "the first gradients are computed here"),)
+            yield Draft("ND206", event.site, "the gradients are clipped once, before there are any", evidence)
         elif any(_is_lightning_step(frame) for frame in event.frames):
             yield Draft(
                 "ND206",
                 event.site,
                 "the gradients are clipped before there are any: Lightning runs backward after training_step",
             )
+
+
+def _only_before_training(program: Program, clip: Event) -> Event | None:
+    """The first backward pass of a run that clips nowhere but ahead of its training loop."""
+    if clip.loops or any(e.loops and e.frames[0] is clip.frames[0] for e in program.of("clip")):
+        return None
+    passes = [e for e in program.of("backward") if e.frames[0] is clip.frames[0]]
+    first = passes[0] if passes else None
+    return first if first is not None and first.loops and first.order > clip.order else None
 
 
 def _misplaced(clip: State, step: Event) -> Draft:
