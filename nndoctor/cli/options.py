@@ -6,12 +6,12 @@ Nothing here or in a command's signature imports the rest of nndoctor: the help 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 Severity = Literal["error", "warning", "info"]
-Format = Literal["full", "concise", "json"]
+Format = Literal["full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown"]
 Colour = Literal["auto", "always", "never"]
 Effort = Literal["quick", "normal", "full"]
 
@@ -24,7 +24,19 @@ ExtendSelect = Annotated[
 Ignore = Annotated[
     list[str] | None, typer.Option(metavar="RULES", help="Not these rules: codes, prefixes or names, with commas.")
 ]
-OutputFormat = Annotated[Format, typer.Option(help="Form of the report.")]
+OutputFormat = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FORMAT[=FILE]",
+        help=f"Form of the report: {', '.join(get_args(Format))}; full by default. Several at once if all but one name "
+        "a file: --output-format full --output-format sarif=report.sarif. On GitHub Actions, the default adds "
+        "annotations.",
+        autocompletion=lambda: list(get_args(Format)),
+    ),
+]
+OutputFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout, the format that names no file.")
+]
 Color = Annotated[
     Colour, typer.Option(help="Colour in the full report; auto asks NO_COLOR, FORCE_COLOR and the terminal.")
 ]

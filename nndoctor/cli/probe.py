@@ -47,7 +47,8 @@ def probe(
     effort: EffortLevel = None,
     select: options.Select = None,
     ignore: options.Ignore = None,
-    output_format: options.OutputFormat = "full",
+    output_format: options.OutputFormat = None,
+    output_file: options.OutputFile = None,
     color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
@@ -64,13 +65,14 @@ def probe(
     """
     from dataclasses import replace
 
-    from nndoctor.cli.finish import finish
+    from nndoctor.cli.finish import finish, wanted
     from nndoctor.cli.progress import progress_line
     from nndoctor.config import load_settings, with_options
     from nndoctor.probe import checkup
     from nndoctor.requests import ProbeRequest
     from nndoctor.selection import of_pass
 
+    outputs = wanted(output_format, output_file, statistics)
     settings = load_settings(Path(), config)
     settings = with_options(
         replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
@@ -96,7 +98,7 @@ def probe(
         report = checkup.checkup(request, progress)
     finish(
         report,
-        output_format=output_format,
+        outputs=outputs,
         color=color,
         statistics=statistics,
         fail_on=settings.fail_on,

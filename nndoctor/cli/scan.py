@@ -49,7 +49,8 @@ def scan(
     exclude: Exclude = None,
     force_exclude: ForceExclude = False,
     stdin_filename: StdinFilename = None,
-    output_format: options.OutputFormat = "full",
+    output_format: options.OutputFormat = None,
+    output_file: options.OutputFile = None,
     color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
@@ -67,15 +68,17 @@ def scan(
     \b
     nndoctor scan train.py
     nndoctor scan src --select ND1,ND201 --output-format concise
+    nndoctor scan src --output-format full --output-format sarif=report.sarif
     nndoctor scan train.py --diff
     git show HEAD:train.py | nndoctor scan - --stdin-filename train.py
     """
-    from nndoctor.cli.finish import finish
+    from nndoctor.cli.finish import finish, wanted
     from nndoctor.config import load_settings, with_options
     from nndoctor.requests import ScanRequest
     from nndoctor.scan import engine
     from nndoctor.selection import of_pass
 
+    outputs = wanted(output_format, output_file, statistics)
     named = tuple(paths or [Path()])
     stdin = _read_stdin(named, stdin_filename)
     settings = with_options(
@@ -111,7 +114,7 @@ def scan(
         report = engine.scan(request)
     finish(
         report,
-        output_format=output_format,
+        outputs=outputs,
         color=color,
         statistics=statistics,
         fail_on=settings.fail_on,

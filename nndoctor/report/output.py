@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 from nndoctor.findings import Failure, Finding, Report, Severity
@@ -17,30 +19,43 @@ PLAIN_WIDTH = 100  # of the full report where there is no terminal to ask
 CLEAN, FINDINGS, COULD_NOT_RUN = 0, 1, 2
 
 
+FORMATS = ("full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown")
+DEFAULT_FORMAT = "full"
+READ_IN_A_LOG = ("full", "concise")
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """How the user wants to see the report."""
 
-    format: str = "full"  # or "concise", "json"
+    format: str = DEFAULT_FORMAT
     colour: str = "auto"  # or "always", "never"; only the full report is coloured
-    statistics: bool = False
+    statistics: bool = False  # instead of the full and the concise report; the other formats stay as they are
 
 
 def write(report: Report, style: Style, stream: TextIO) -> None:
-    """Write the report; JSON holds the statistics anyway."""
-    if style.format == "json":
-        from nndoctor.report import json
+    """Write the report; in the log of a workflow, so that no line of it is a command."""
+    from nndoctor.report.github import inert, on_actions
 
-        stream.write(json.render(report))
-    elif style.statistics or style.format == "concise":
+    text = _text(report, style, stream)
+    stream.write(inert(text) if style.format in READ_IN_A_LOG and on_actions() else text)
+    stream.flush()
+
+
+def _text(report: Report, style: Style, stream: TextIO) -> str:
+    if style.statistics and style.format in READ_IN_A_LOG:
         from nndoctor.report import concise
 
-        stream.write(concise.statistics(report) if style.statistics else concise.render(report))
-    else:
+        return concise.statistics(report)
+    if style.format == "full":
         from nndoctor.report import terminal
 
-        terminal.render(report, make_console(stream, style.colour))
-    stream.flush()
+        console = make_console(stream, style.colour)
+        with console.capture() as capture:
+            terminal.render(report, console)
+        return capture.get()
+    render: Callable[[Report], str] = import_module(f"nndoctor.report.{style.format}").render
+    return render(report)
 
 
 def exit_status(report: Report, fail_on: Severity, exit_zero: bool) -> int:
