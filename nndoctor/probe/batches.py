@@ -24,6 +24,7 @@ class Batches:
     kept: tuple[Batch, ...]
     exhausted: bool  # the loader ended within the buffer
     size: int | None = None  # the number of examples in a batch, where the loader says it; a last batch may have fewer
+    workers: int = 0  # processes that the loader reads with, in turn
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -61,7 +62,8 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
         _stop_workers(iterator)
     if not kept:
         raise SubjectError("the data gave no batch: the loader is empty or was already used up")
-    return Batches(tuple(kept), exhausted, _stated_size(loader))
+    workers = getattr(loader, "num_workers", 0)
+    return Batches(tuple(kept), exhausted, _stated_size(loader), workers if type(workers) is int else 0)
 
 
 def _stated_size(loader: Iterable[Any]) -> int | None:

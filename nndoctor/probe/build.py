@@ -103,6 +103,8 @@ def assemble(
         seed=request.seed,
         location=built.location,
         source_line=built.source_line,
+        data_location=loaders.location,
+        data_source_line=loaders.source_line,
         notes=(*_notes(found, splitter, device, amp), *lazy, *built.notes, *loaders.notes),
     )
 

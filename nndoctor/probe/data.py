@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from nndoctor.findings import Location
 from nndoctor.probe.batch import children, tensors
 from nndoctor.probe.batches import as_tensors
+from nndoctor.probe.blame import place_of_definition
 from nndoctor.probe.entrypoint import call_factory
 from nndoctor.probe.errors import EntrypointError
 
@@ -25,16 +27,21 @@ class Loaders:
     train: Iterable[Any]
     validation: Iterable[Any] | None = None
     notes: tuple[str, ...] = ()
+    location: Location | None = None  # where the loader is made, or else the data set
+    source_line: str | None = None
 
 
 def open_data(value: Any, name: str) -> Loaders:
     """Find the loaders in what the user named; raises EntrypointError."""
+    named = value
     if _is_factory(value):
         value = call_factory(value, name)
     train, validation = _pair(value)
     notes: list[str] = []
     first = _as_loader(train, name, notes)
-    return Loaders(first, None if validation is None else _as_loader(validation, name, []), tuple(notes))
+    second = None if validation is None else _as_loader(validation, name, [])
+    place, line = place_of_definition(named, type(getattr(first, "dataset", first))) or (None, None)
+    return Loaders(first, second, tuple(notes), place, line)
 
 
 def _is_factory(value: Any) -> bool:

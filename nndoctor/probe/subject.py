@@ -80,6 +80,8 @@ class Subject:
     seed: int = 0
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None
+    data_location: Location | None = None  # where the loader or the data set is written
+    data_source_line: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
