@@ -166,10 +166,15 @@ def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
     for leaf in event.tensors(value):
         if type(leaf) is not Term or leaf.act != LOSS:
             return None
-        if not any(t.op == "forward" or id(t) in program.backpropagated for t in graph.ancestors(leaf)):
+        if not any(_is_trained(program, term) for term in graph.ancestors(leaf)):
             return None
         found = leaf
     return found
+
+
+def _is_trained(program: Program, term: Term) -> bool:
+    """Whether a term is an output, or a tensor of a graph that is back-propagated; numbers are in it as operands."""
+    return term.op == "forward" or (id(term) in program.backpropagated and term.act is not None)
 
 
 def _collected(program: Program, event: Event, same: list[Event]) -> Term | None:
