@@ -104,6 +104,7 @@ def test_statistics_leave_the_formats_for_programs_as_they_are(run: Run) -> None
         (["--output-format", "full", "--output-format", "json"], "full and json cannot share one output"),
         (["--output-format", "json=a", "--output-file", "b"], "every --output-format names one"),
         (["--output-format", "json=a", "--output-format", "sarif=./a"], "two reports cannot share one file"),
+        (["--diff", "--output-file", "report"], "--diff shows what would change and writes no report"),
         (["--output-file", "folder"], "folder is a folder"),
         (["--output-file", "none/report"], "the folder none of the report report does not exist"),
         (["--output-file", "train.py"], "train.py is a script that the report would overwrite"),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nndoctor.cli import options
 from nndoctor.errors import UserError
+
+if TYPE_CHECKING:
+    from nndoctor.findings import Report
+    from nndoctor.requests import ScanRequest
 
 STDIN = Path("-")
 
@@ -75,7 +79,6 @@ def scan(
     from nndoctor.cli.finish import finish, wanted
     from nndoctor.config import load_settings, with_options
     from nndoctor.requests import ScanRequest
-    from nndoctor.scan import engine
     from nndoctor.selection import of_pass
 
     outputs = wanted(output_format, output_file, statistics)
@@ -104,14 +107,9 @@ def scan(
         stdin=stdin,
         stdin_filename=stdin_filename,
     )
-    if unsafe_fixes and not (fix or diff):
-        raise UserError("--unsafe-fixes says which fixes to make: add --fix or --diff")
-    if fix or diff:
-        from nndoctor.cli.fixes import treated
-
-        report = treated(request, unsafe_fixes, only_show=diff)
-    else:
-        report = engine.scan(request)
+    if diff and any(output.file for output in outputs):
+        raise UserError("--diff shows what would change and writes no report: leave the file out")
+    report = _examined(request, fix, unsafe_fixes, diff)
     finish(
         report,
         outputs=outputs,
@@ -120,6 +118,19 @@ def scan(
         fail_on=settings.fail_on,
         exit_zero=exit_zero,
     )
+
+
+def _examined(request: ScanRequest, fix: bool, unsafe_fixes: bool, diff: bool) -> Report:
+    """The report on the files, or on what is left of it once they are fixed."""
+    if unsafe_fixes and not (fix or diff):
+        raise UserError("--unsafe-fixes says which fixes to make: add --fix or --diff")
+    if fix or diff:
+        from nndoctor.cli.fixes import treated
+
+        return treated(request, unsafe_fixes, only_show=diff)
+    from nndoctor.scan import engine
+
+    return engine.scan(request)
 
 
 def _read_stdin(paths: tuple[Path, ...], stdin_filename: str | None) -> str | None:
