@@ -86,7 +86,7 @@ class Difference:
 def record(call: Callable[[], Sequence[Tensor]], model: nn.Module | None = None) -> Recording:
     """Run `call` and record its operations; `model` gives modules their names. Random numbers are left alone."""
     recorder = _Recorder()
-    with eager(), _module_paths(model or nn.Module(), recorder.modules), recorder:
+    with eager(), module_paths(model or nn.Module(), recorder.modules), recorder:
         returned = call()
     sources = tuple(recorder.sources(tensor) for tensor in returned)
     return Recording(tuple(recorder.operations), tuple(map(imprint, returned)), sources)
@@ -197,7 +197,7 @@ class _Recorder(TorchFunctionMode):
         written = [tensor for tensor, version in zip(read, before, strict=True) if _version(tensor) != version]
         made = [tensor for tensor in tensors(result) if all(tensor is not other for other in read)]
         if made or written:
-            self._note(_short_name(func), read, written, made)
+            self._note(short_name(func), read, written, made)
         return result
 
     def _note(self, name: str, read: list[Tensor], written: list[Tensor], made: list[Tensor]) -> None:
@@ -205,7 +205,7 @@ class _Recorder(TorchFunctionMode):
             index=len(self.operations),
             name=name,
             module=self.modules[-1] if self.modules else "",
-            location=_calling_line(sys._getframe(2)),
+            location=calling_line(sys._getframe(2)),
             inputs=tuple(sorted({index for tensor in read for index in self.sources(tensor)})),
             input_shapes=tuple(tuple(tensor.shape) for tensor in read),
             outputs=tuple(_blank(tensor) if name in UNINITIALISED else imprint(tensor) for tensor in written + made),
@@ -239,14 +239,14 @@ def _address(tensor: Tensor) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _short_name(function: Callable[..., Any]) -> str:
+def short_name(function: Callable[..., Any]) -> str:
     """The name that a user writes: `softmax` for torch.nn.functional.softmax, `T` for the property."""
     full = resolve_name(function) or getattr(function, "__name__", type(function).__name__)
     return str(full).removesuffix(".__get__").removesuffix(".__set__").rpartition(".")[2]
 
 
 @contextmanager
-def _module_paths(model: nn.Module, path: list[str]) -> Iterator[None]:
+def module_paths(model: nn.Module, path: list[str]) -> Iterator[None]:
     """Keep in `path` the names of the modules whose forward is running."""
 
     def enter(name: str, *_: Any) -> None:
@@ -281,25 +281,30 @@ def eager() -> Iterator[None]:
 _SKIPPED = tuple(str(Path(package.__file__ or "").parent) + os.sep for package in (torch, nndoctor))
 
 
-def _calling_line(frame: FrameType | None) -> Location | None:
-    """The innermost line of the user's code on the stack, or else of a library; up to the call of `record`."""
-    library = None
-    while frame is not None and frame.f_code is not record.__code__:
+def calling_line(frame: FrameType | None, top: Callable[..., Any] | None = None) -> Location | None:
+    """The innermost line of the user's code on the stack, or else of a library, below `top` (or `record`)."""
+    library, end = None, (top or record).__code__
+    while frame is not None and frame.f_code is not end:
         file = frame.f_code.co_filename
         if not file.startswith(_SKIPPED) and not file.startswith("<"):
             if _is_user_file(file):
-                return _location(frame.f_code, frame.f_lasti, frame.f_lineno)
+                return _location_in(frame)
             library = library or frame
         frame = frame.f_back
-    return _location(library.f_code, library.f_lasti, library.f_lineno) if library else None
+    return _location_in(library) if library else None
 
 
 _is_user_file = functools.cache(is_user_file)
 
 
+def _location_in(frame: FrameType) -> Location:
+    """The file belongs to the key of the cache: code objects of two files with the same text are equal."""
+    return _location(frame.f_code.co_filename, frame.f_code, frame.f_lasti, frame.f_lineno)
+
+
 @functools.lru_cache(maxsize=4096)
-def _location(code: CodeType, instruction: int, line: int) -> Location:
-    place = location_of(code.co_filename, line)
+def _location(filename: str, code: CodeType, instruction: int, line: int) -> Location:
+    place = location_of(filename, line)
     if sys.version_info < (3, 11):
         return place
     start, end, left, right = next(itertools.islice(code.co_positions(), instruction // 2, None))

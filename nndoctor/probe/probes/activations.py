@@ -1,0 +1,187 @@
+"""NDP09: the untrained model passes on what it is given, forwards and backwards, and its units are alive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nndoctor.findings import Confidence, Figure, Finding, Location, Series
+from nndoctor.probe.activity import LAYERS, RECTIFIERS, Reading, watch
+from nndoctor.probe.blame import source_line
+from nndoctor.probe.effort import Effort
+from nndoctor.probe.layers import place_of
+from nndoctor.probe.registry import Outcome, finding, probe
+from nndoctor.probe.subject import Subject
+
+# Units that no example of the first batches opens: 0 to 11 % in healthy untrained layers.
+DEAD = 0.8
+FEWEST_UNITS = 8  # of a layer of fewer units, most may be closed by chance
+# Units of a sigmoid or tanh with hardly any slope: 0 in healthy untrained layers, 0.66 with weights drawn from N(0, 1).
+SATURATED = 0.5
+# Layers of healthy untrained models are at most 1.6 times as large as the first ones, and as what they are given.
+EXPLODED = 1e3
+# The gradient at the first layers by that at the last: 0.01 to 1.2 in healthy untrained models. A plain stack of layers
+# as torch initialises them loses 0.6 of it a layer, so that ten keep 1e-4.
+VANISHED = 1e-6
+
+
+@probe("NDP09")
+def activations(subject: Subject, effort: Effort) -> Outcome:
+    """Sizes, dead and saturated units and gradients of all layers over the first batches, before any training."""
+    batches = subject.batches.first(effort.batches)
+    with subject.sandbox():
+        readings = watch(subject, batches)
+    layers = [reading for reading in readings if reading.is_layer]
+    found = (
+        next(_dead(subject, readings), None)
+        or next(_saturated(subject, readings), None)
+        or next(_exploding(subject, layers), None)
+        or next(_vanishing(subject, layers), None)
+        or next(_constant(subject, readings), None)
+    )
+    return Outcome(
+        summary=_summary(readings, layers),
+        findings=(found,) if found else (),
+        measurements=_figures(readings, layers),
+        series=_series(layers),
+        steps=len(batches),
+    )
+
+
+def _figures(readings: list[Reading], layers: list[Reading]) -> dict[str, Figure]:
+    return {
+        "layers": len(layers),
+        "largest share of dead units": max((each.dead for each in readings), default=0.0),
+        "largest share of saturated units": max((each.saturated for each in readings), default=0.0),
+        "largest layer by the first": _growth(layers),
+        "gradient of the first layers by the last": _gradient_ratio(layers),
+    }
+
+
+def _summary(readings: list[Reading], layers: list[Reading]) -> str:
+    dead = max((each.dead for each in readings), default=0.0)
+    ratio = _gradient_ratio(layers)
+    text = f"{len(layers)} layers, {dead:.0%} of the units dead in the worst"
+    return text if ratio is None else f"{text}; the gradient in front is {ratio:.2g} of that behind"
+
+
+def _series(layers: list[Reading]) -> Mapping[str, Series]:
+    if not layers:
+        return {}
+    sizes = tuple(each.size for each in layers)
+    gradients = tuple(each.gradient or 0.0 for each in layers)
+    return {
+        "size": Series(sizes, "root mean square of the outputs", x_label="layer, from input to output"),
+        "gradient": Series(gradients, "norm of the gradient", x_label="layer, from input to output"),
+    }
+
+
+def _growth(layers: list[Reading]) -> float:
+    """The largest layer by the largest of the first third."""
+    sizes = [each.size for each in layers]
+    first = max(sizes[: max(len(sizes) // 3, 1)], default=0.0)
+    return max(sizes, default=0.0) / first if first else 0.0
+
+
+def _gradient_ratio(layers: list[Reading]) -> float | None:
+    """The gradient in the first third of the layers by that in the last; layers behind zeros have none."""
+    gradients = [each.gradient for each in layers if each.gradient]
+    third = max(len(gradients) // 3, 1)
+    return max(gradients[:third]) / max(gradients[-third:]) if len(gradients) > 1 else None
+
+
+def _finding(
+    subject: Subject, reading: Reading, cause: str, message: str, treatment: str, place: Location | None = None
+) -> Finding:
+    location = place or reading.location
+    line = source_line(location.path, location.line) if location else None
+    return finding(
+        "NDP09",
+        message,
+        treatment=treatment,
+        confidence=Confidence.LIKELY,
+        location=location or subject.location,
+        source_line=line or subject.source_line,
+        measurements={"cause": cause, "module": reading.module, "operation": reading.name},
+    )
+
+
+def _label(reading: Reading) -> str:
+    """`relu` in `features.1`."""
+    return f"`{reading.name}`" + (f" in `{reading.module}`" if reading.module else "")
+
+
+def _dead(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
+    for reading in readings:
+        if reading.dead >= DEAD and reading.units >= FEWEST_UNITS:
+            yield _finding(
+                subject,
+                reading,
+                "dead units",
+                f"{reading.dead:.0%} of the {reading.units} units of {_label(reading)} are zero for every example "
+                "of the first batches: no gradient gets through them, and nothing opens them again",
+                "Start the biases in front of it at zero and the weights with nn.init.kaiming_uniform_, and centre "
+                "the inputs.",
+            )
+
+
+def _saturated(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
+    for reading in readings:
+        if reading.saturated >= SATURATED:
+            yield _finding(
+                subject,
+                reading,
+                "saturated units",
+                f"{reading.saturated:.0%} of the outputs of {_label(reading)} are at its ends, where it has no "
+                f"slope; what goes in has a size of {reading.input_size:.3g}",
+                f"Make what goes in {max(reading.input_size, 1):.2g} times smaller: standardise the inputs, start the "
+                "weights with nn.init.xavier_uniform_.",
+            )
+
+
+def _exploding(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
+    grown = next((each for each in layers if each.growth > EXPLODED), None)
+    if grown is None and _growth(layers) > EXPLODED:
+        grown = max(layers, key=lambda each: each.size)
+    if grown is None:
+        return
+    factor = max(grown.growth, _growth(layers))
+    yield _finding(
+        subject,
+        grown,
+        "exploding",
+        f"the outputs grow {factor:.2g} times on the way to `{grown.module or grown.name}`, to a size of "
+        f"{grown.size:.2g}",
+        "Start the weights smaller: nn.init.kaiming_uniform_ for layers, nn.init.orthogonal_ for recurrent weights, or "
+        "normalise between the layers.",
+    )
+
+
+def _vanishing(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
+    ratio = _gradient_ratio(layers)
+    if ratio is None or ratio >= VANISHED:
+        return
+    first = next(each for each in layers if each.gradient)
+    yield _finding(
+        subject,
+        first,
+        "vanishing",
+        f"the gradient at `{first.module}` is {ratio:.1g} of that at the last layers: the layers in front do not learn",
+        "Put ReLU or GELU between the layers in place of sigmoid or tanh, start the weights with "
+        "nn.init.kaiming_uniform_, and add residual connections or norms.",
+        place_of(subject, first.module)[0],
+    )
+
+
+def _constant(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
+    """Norms and activations that give every example the same; not layers, which may start at zero."""
+    for reading in readings:
+        closed = reading.name in RECTIFIERS and reading.is_zero  # judged by its dead units
+        if reading.name not in LAYERS and reading.input_varies and not reading.varies and not closed:
+            yield _finding(
+                subject,
+                reading,
+                "constant",
+                f"{_label(reading)} returns the same for every example, although what it is given differs",
+                "Give it the dimension of the features: over a dimension of one element a norm returns its bias and a "
+                "softmax 1.",
+            )

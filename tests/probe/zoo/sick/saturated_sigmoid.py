@@ -1,0 +1,31 @@
+"""Prices in their own unit saturate every sigmoid of the first layer."""
+
+import torch
+from torch import nn
+
+from ..data import batches, measurements
+
+loss = nn.MSELoss()
+
+
+class Regressor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(8, 64)
+        self.out = nn.Linear(64, 1)
+
+    def forward(self, x):
+        return self.out(torch.sigmoid(self.hidden(x)))  # <- sick
+
+
+def build_model() -> nn.Module:
+    return Regressor()
+
+
+def loader():
+    inputs, targets = measurements()
+    return batches(1000 * inputs + 5000, targets)
+
+
+def optimizer(model: nn.Module):
+    return torch.optim.Adam(model.parameters(), lr=3e-3)
