@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from reports import BATCH_MIXED, CLEAN, FAILURES, IN_A_CELL, NASTY_REPORT, OBEYED, PROBE, SCAN, SOFTMAX_TWICE
 
@@ -57,7 +58,6 @@ def test_fingerprints_tell_findings_apart() -> None:
 
 def sarif_run(report: Report) -> dict[str, Any]:
     document = json.loads(sarif.render(report))
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((Path(__file__).parent / "sarif-schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft7Validator(schema).validate(document)
     [run] = document["runs"]

@@ -30,6 +30,8 @@ SOFTMAXES = frozenset({"softmax", "log_softmax"})
 def note_softmax(run: Machine, result: Term, axis: Value | None, is_open: bool, node: Any) -> None:
     """A softmax and the axis it was told; None if it was told none."""
     axis = Term("unknown") if axis is None and is_open else axis
+    if not result.inputs:
+        return
     run.note("softmax", node, result.inputs[0], axis=run.resolve(axis) if axis is not None else None, result=result)
 
 

@@ -95,7 +95,7 @@ def measured(value: Value) -> Measure | None:
         return Measure(SUM, found[0].origin) if len(found) == 1 and value.atoms.total() == 2 else None
     if type(value) is not Term:
         return None
-    if value.op in _PASSING:
+    if value.op in _PASSING and value.inputs:
         return measured(value.inputs[0])
     rule = _MEASURES.get(value.op)
     return rule(value) if rule is not None else None

@@ -65,7 +65,12 @@ def _over_batches(event: Event, loop: Loop) -> bool:
     if loop.iterable is None or (type(loop.iterable) is Term and loop.iterable.op == "range"):
         function = event.frames[-1].function
         return function is not None and bool(_EVALUATION.search(function.name))
-    return True
+    return not any(map(_holds_layers, (loop.iterable, *getattr(loop.iterable, "inputs", ()))))
+
+
+def _holds_layers(iterable: Value) -> bool:
+    """Whether a loop over it, or over its enumeration, goes through the layers of a model."""
+    return type(iterable) is Lib and iterable.kind == "container"
 
 
 def _without_graph(event: Event) -> bool:
