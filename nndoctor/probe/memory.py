@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,12 @@ def _undo(value: Any, seen: dict[int, Any]) -> Iterator[Undo]:
         case torch.Generator():
             state = value.get_state()
             yield partial(value.set_state, state)
+        case random.Random():
+            yield partial(value.setstate, value.getstate())
+        case _ if type(value).__module__.startswith("numpy.random") and hasattr(value, "bit_generator"):
+            yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+        case _ if type(value).__module__.startswith("numpy.random") and hasattr(value, "set_state"):
+            yield partial(value.set_state, value.get_state())
         case list() | deque() if len(value) <= LARGEST_CONTAINER:
             yield _refill(value, list(value), value.extend)
         case dict() | set() if len(value) <= LARGEST_CONTAINER:
