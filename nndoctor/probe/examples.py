@@ -42,6 +42,13 @@ class Examples:
             _edit(inputs[number], dim, example)
         return call
 
+    def with_other_input(self, number: int) -> Call:
+        """The same with one of the inputs in `places` changed in every example."""
+        call = self.call()
+        for example in range(self.count):
+            _edit(tensors(call)[number], dict(self.places)[number], example)
+        return call
+
     def with_leaves(self) -> tuple[Call, list[tuple[Tensor, int]]]:
         """The same with gradients, and the leaves that receive them, each with its batch dimension."""
         dims = dict(self.places)
