@@ -37,6 +37,7 @@ SICK = {
     "decayed_twice": "NDP15",
     "detached_features": "NDP08",
     "discarded_block": "NDP08",
+    "distances_in_half": "NDP21",
     "dropout_always_on": "NDP10",
     "dropout_before_batchnorm": "NDP10",
     "encoder_without_mask": "NDP05",
