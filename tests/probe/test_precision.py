@@ -63,3 +63,7 @@ def test_types_that_do_not_go_together_are_a_finding() -> None:
     assert (
         "the model fails: RuntimeError: Index put requires the source and destination dtypes match" in finding.message
     )
+
+
+def test_what_cannot_be_repeated_is_skipped() -> None:
+    assert measured("NDP21", zoo.subject("entropy_in_the_loss"))[0].status == "skipped"

@@ -76,3 +76,7 @@ def test_counts_flips_and_shares() -> None:
 
 def test_without_time_nothing_is_judged() -> None:
     assert measured("NDP17", zoo.subject("collapse_of_lstm"), replace(QUICK, seconds=0.0))[1] == []
+
+
+def test_a_frozen_model_is_skipped() -> None:
+    assert measured("NDP17", zoo.subject("everything_frozen"))[0].status == "skipped"

@@ -16,6 +16,7 @@ from nndoctor.probe.batch import Batch, children, clone, rebuild, take, tensors
 from nndoctor.probe.counting import likely_sizes
 from nndoctor.probe.dynamics import Dynamics, follow
 from nndoctor.probe.effort import Effort
+from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.references import CLASS_TASKS, first_tensor
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
@@ -39,6 +40,8 @@ FEWEST_EXAMPLES = 4
 @probe("NDP17")
 def prediction_dynamics(subject: Subject, effort: Effort) -> Outcome:
     """A short fit with the user's optimizer; where it goes wrong, others with a lower rate or mixed batches."""
+    if not any(parameter.requires_grad for parameter in subject.model.parameters()):
+        raise NotApplicableError("every parameter is frozen, so no prediction will change")
     deadline = time.monotonic() + 0.8 * effort.seconds
     mixed = _mixed_batches(subject)
     watched = mixed[0] if mixed else subject.batches.first(1)[0]
