@@ -14,7 +14,6 @@ CUTS = frozenset(
     {
         "detach",
         "data",
-        "item",
         "numpy",
         "tolist",
         "number",

@@ -198,7 +198,7 @@ def _unscale(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None
 
 
 def _item(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:
-    return run.term("item", (receiver,), node)
+    return run.term("float number", (receiver,), node)
 
 
 def _detach(run: Machine, receiver: Term, args: Any, node: Any) -> Value | None:

@@ -119,7 +119,7 @@ def _dimensions(run: Machine, symbol: str, left: Value, right: Value) -> Value |
 
 
 _SIZES = frozenset(
-    ["attribute", "parameter", "name", "import", "dim", "size", "//", "len", "number", "item", "part", "*"]
+    [*"attribute parameter name import dim size len number item part".split(), "float number", "//", "*"]
 )
 
 

@@ -16,8 +16,8 @@ from nndoctor.scan.values import Const, Lib, Site, Term, Value
 _LOADER_NAME = re.compile(r"load|(^|_)(dl|iter)($|_)", re.IGNORECASE)
 _KEEP_CHOICE = frozenset(
     """cpu cuda to numpy data detach squeeze view view_as reshape flatten long type float double clone contiguous
-    tolist item returned""".split()
-)
+    tolist returned""".split()
+) | {"float number"}
 _KEEP_AXES = frozenset(
     """softmax log_softmax sigmoid exp detach data cpu cuda to numpy float double clone contiguous dropout
     returned""".split()

@@ -23,7 +23,7 @@ from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
 
 BATCHES, EXAMPLES = "batches", "examples"
-_PLAIN = frozenset({"item", "number", "float", "float number", "cpu", "data", "detach", "numpy", "double", "returned"})
+_PLAIN = frozenset({"number", "float", "float number", "cpu", "data", "detach", "numpy", "double", "returned"})
 Sums = dict[int, Event]  # by the id of the total: how it came about
 
 

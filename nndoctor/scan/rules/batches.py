@@ -82,7 +82,7 @@ class Measure:
 
 
 _PASSING = frozenset(
-    """item number detach data cpu cuda to numpy float double returned forward tolist clone long""".split()
+    """number detach data cpu cuda to numpy float double returned forward tolist clone long""".split()
 ) | {"float number"}
 _COMPARED = frozenset({"Equal", "eq"})
 _MEANS = frozenset({"mean", "batchmean", "elementwise_mean"})

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import libcst as cst
-
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
@@ -19,7 +17,7 @@ HARD = frozenset(
 )
 # Operations that copy the numbers and leave the graph behind.
 SEVERING = frozenset(
-    """detach data item numpy tolist tensor Tensor FloatTensor DoubleTensor HalfTensor array from_numpy
+    """detach data numpy tolist tensor Tensor FloatTensor DoubleTensor HalfTensor array from_numpy
     asarray""".split()
 ) | {"float number"}
 _CUTS = HARD | SEVERING
@@ -103,8 +101,6 @@ def _step(value: Value, stack: list[Value], cuts: list[Term]) -> bool | None:
 
 def is_cut(term: Term) -> bool:
     """Whether no gradient passes an operation."""
-    if term.op == "item":  # `x[key]` of an unknown value is called so too
-        return type(term.node) is cst.Call
     return term.op in _CUTS or is_generated(term)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import libcst as cst
-
 from nndoctor.findings import Confidence
 from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
@@ -17,7 +15,7 @@ from nndoctor.scan.source import SourceFile
 from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Site, Term, Tuple, Value
 
 # What copies the numbers and leaves the graph behind, and is no stop-gradient that somebody asked for by its name.
-_COPIES = frozenset("data item numpy tolist tensor Tensor FloatTensor from_numpy".split()) | {"float number"}
+_COPIES = frozenset("data numpy tolist tensor Tensor FloatTensor from_numpy".split()) | {"float number"}
 MAX_WALK = 1000  # terms of one output; a larger graph is not decided
 
 
@@ -50,7 +48,7 @@ def _walk(value: Value, through: frozenset[str] = frozenset()) -> tuple[list[Ter
             stack.extend((current.then, current.otherwise))
         elif type(current) in (Tuple, Container):
             stack.extend(kinds.held(current))
-        elif type(current) is Term and current.op in _COPIES - through and not _is_subscript(current):
+        elif type(current) is Term and current.op in _COPIES - through:
             copies.append(current)
         elif type(current) is Term and (current.op in through or not _stops(current)):
             reached.append(current)
@@ -61,12 +59,7 @@ def _walk(value: Value, through: frozenset[str] = frozenset()) -> tuple[list[Ter
 def _stops(term: Term) -> bool:
     if type(term.grad) is Const and not term.grad.value:
         return True
-    return term.op in graph.CUTS and not _is_subscript(term)
-
-
-def _is_subscript(term: Term) -> bool:
-    """Whether an item is an element of a tensor, not the number that `.item()` gives."""
-    return term.op == "item" and type(term.node) is not cst.Call
+    return term.op in graph.CUTS
 
 
 def _lost(copy: Term, live: dict[int, Lib]) -> list[Lib]:
@@ -95,7 +88,7 @@ def graph_cut_in_forward(program: Program) -> Iterator[Draft]:
 def _sources_of_cuts(program: Program) -> set[SourceFile]:
     """The files in which something is copied that layers computed."""
     copies = (term for term in program.terms if term.op in _COPIES and term.source is not None)
-    return {term.source for term in copies if not _is_subscript(term) and _lost(term, {})}  # type: ignore[misc]
+    return {term.source for term in copies if _lost(term, {})}  # type: ignore[misc]
 
 
 def _is_frozen(program: Program, layer: Lib) -> bool:
@@ -112,7 +105,7 @@ def _cut(event: Event, copy: Term, layer: Lib) -> Draft:
     site = Site(copy.source, copy.node)
     message = f"`{wording.text(site)}` cuts the graph in {event.subject.cls.name}.forward: layers before it never train"
     evidence = ((Site(layer.source, layer.node), "gets no gradient"),)
-    certain = copy.op not in ("data", "item", "float number")
+    certain = copy.op not in ("data", "float number")
     return Draft("ND305", site, message, evidence, Confidence.CERTAIN if certain else Confidence.LIKELY)
 
 

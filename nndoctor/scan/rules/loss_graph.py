@@ -134,7 +134,7 @@ def _is_new_leaf(value: Value) -> bool:
     return is_made_trainable(value) and all(type(leaf) is Term for leaf in leaves(value.inputs[0]))
 
 
-_NUMBERS = frozenset({"item", "float number", "tensor", "Tensor", "FloatTensor", "numpy", "tolist"})
+_NUMBERS = frozenset({"float number", "tensor", "Tensor", "FloatTensor", "numpy", "tolist"})
 
 
 def _numbers_added(program: Program) -> Iterator[Draft]:
@@ -160,7 +160,6 @@ def _added(value: Value) -> Iterator[Value]:
 
 
 _HOW = {
-    "item": "takes a Python number",
     "float number": "takes a Python number",
     "tensor": "copies the number into a new tensor",
     "detach": "detaches it",
