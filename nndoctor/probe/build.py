@@ -43,6 +43,7 @@ class Ingredients:
     loss: Any = None
     optimizer: Any = None
     step: Any = None
+    remake: Callable[[], nn.Module] | None = None  # another instance of the model, where a class or factory is named
 
 
 def build_subject(request: ProbeRequest, effort: Effort, announce: Announce = lambda _: None) -> Subject:
@@ -70,7 +71,9 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
     built = build_model(model, request.model, request.arguments)
     announce(f"opening the data of {request.data}")
     seed_everything(request.seed)
-    return Ingredients(built, open_data(data, request.data), loss, optimizer, step)
+    is_factory = callable(model) and not isinstance(model, nn.Module)
+    remake = (lambda: build_model(model, request.model, request.arguments).model) if is_factory else None
+    return Ingredients(built, open_data(data, request.data), loss, optimizer, step, remake)
 
 
 def assemble(
@@ -101,12 +104,28 @@ def assemble(
         device=device,
         amp=amp,
         seed=request.seed,
+        remake=_remaker(ingredients, device, batches, request),
         location=built.location,
         source_line=built.source_line,
         data_location=loaders.location,
         data_source_line=loaders.source_line,
         notes=(*_notes(found, splitter, device, amp), *lazy, *built.notes, *loaders.notes),
     )
+
+
+def _remaker(
+    ingredients: Ingredients, device: torch.device, batches: Batches, request: ProbeRequest
+) -> Callable[[], nn.Module] | None:
+    make = ingredients.remake
+    if make is None:
+        return None
+
+    def remake() -> nn.Module:
+        model = make().to(device)
+        _materialise(model, batches.first(1)[0], request)
+        return model
+
+    return remake
 
 
 def find_device(name: str) -> torch.device:

@@ -128,7 +128,9 @@ def owner_is_users(model: nn.Module, path: str) -> bool:
 
 
 def _assignment(kind: type[nn.Module], attribute: str) -> Making | None:
-    setting = re.compile(rf"\bself\.{re.escape(attribute)}\s*(:[^=]+)?=(?!=)|[\"']{re.escape(attribute)}[\"']\s*,")
+    setting = re.compile(
+        rf"\bself\.{re.escape(attribute)}\s*(:[^=]+)?=(?!=|\s*None\b)|[\"']{re.escape(attribute)}[\"']\s*,"
+    )
     for written in _user_classes(kind):
         lines, first = _lines(written)
         for offset, text in enumerate(lines):

@@ -78,6 +78,7 @@ class Subject:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     amp: torch.dtype | None = None
     seed: int = 0
+    remake: Callable[[], nn.Module] | None = None  # another instance of the model; none where the user named an object
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None
     data_location: Location | None = None  # where the loader or the data set is written
