@@ -15,9 +15,9 @@ from nndoctor.catalog import Example, load_rule
 RULE = load_rule("NDP19")
 TITLES: dict[str, Any] = {"ids": lambda example: example.title}
 CAUSES = {
+    "annealed_temperature": "state outside",
     "layer_made_in_forward": "other names",
     "random_features_not_buffer": "state outside",
-    "running_scale_not_buffer": "state outside",
 }
 
 

@@ -17,6 +17,7 @@ HEALTHY = tuple(sorted(path.stem for path in (Path(__file__).parent / "healthy")
 
 SICK = {
     "all_zero_init": "NDP03",
+    "annealed_temperature": "NDP19",
     "attention_batch_first": "NDP04",
     "attention_dropout_always_on": "NDP10",
     "batch_size_in_the_model": "NDP20",
@@ -37,7 +38,7 @@ SICK = {
     "decay_drowns": "NDP15",
     "decayed_twice": "NDP15",
     "detached_features": "NDP08",
-    "deviation_of_the_batch": "NDP20",
+    "deviation_of_the_batch": "NDP04",
     "discarded_block": "NDP08",
     "distances_in_half": "NDP21",
     "dropout_always_on": "NDP10",
@@ -82,7 +83,6 @@ SICK = {
     "rate_too_low": "NDP06",
     "raw_inputs": "NDP01",
     "relu_on_logits": "NDP03",
-    "running_scale_not_buffer": "NDP19",
     "same_workers": "NDP11",
     "saturated_sigmoid": "NDP09",
     "saturated_tanh": "NDP09",
