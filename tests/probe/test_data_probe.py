@@ -25,6 +25,8 @@ MESSAGES = {
     "pixels_as_bytes": "pixels reach `first` as whole numbers",
     "rare_positives": "96% of the labels are 0",
     "same_workers": "each of the 2 workers gives the same examples",
+    "saturated_sigmoid": "inputs reach `hidden` unscaled",
+    "sorted_by_label": "the labels come in runs: 3 changes",
     "sorted_labels": "the labels come in runs: 9 changes",
 }
 RAW = ["raw_inputs"]  # found by its first loss too
@@ -51,7 +53,7 @@ def test_healthy_data_are_in_order(name: str) -> None:
 def test_sick_data_are_found_and_the_loader_is_shown(name: str) -> None:
     (finding,) = found(zoo.subject(name))
     assert MESSAGES.get(name, "pixels reach `0`") in finding.message
-    assert finding.source_line == "def loader():"
+    assert finding.source_line.startswith("def loader():")
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.SICK if name not in {*MESSAGES, *RAW}])
