@@ -31,6 +31,11 @@ class Confidence(str, Enum):
     POSSIBLE = "possible"  # advice, shown with --pedantic
 
 
+def is_advice(severity: Severity, confidence: Confidence) -> bool:
+    """Whether a finding like that is shown with --pedantic only."""
+    return severity is Severity.INFO or confidence is Confidence.POSSIBLE
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A span of source text; lines and columns count from 1, the end column is exclusive."""
@@ -94,6 +99,11 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     measurements: Mapping[str, Figure] = field(default_factory=dict)
     fix: Fix | None = None
+
+    @property
+    def is_advice(self) -> bool:
+        """Whether it is shown with --pedantic only."""
+        return is_advice(self.severity, self.confidence)
 
     @property
     def order(self) -> tuple[object, ...]:

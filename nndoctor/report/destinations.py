@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nndoctor.atomic import replace_bytes
 from nndoctor.errors import UserError
 from nndoctor.report.output import DEFAULT_FORMAT, FORMATS
 
 SCRIPTS = (".py", ".ipynb")
-PERMISSIONS = 0o666  # of a new file, less what the umask takes away
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def replace_file(file: Path, text: str) -> None:
         if file.exists() and not file.is_file():  # a device or a pipe, such as /dev/stderr
             file.write_bytes(data)
         else:
-            _replace(file.resolve(), data)
+            replace_bytes(file.resolve(), data)
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror or error}") from error
 
@@ -73,23 +71,3 @@ def _check(files: Sequence[Path]) -> None:
             raise UserError(f"{file} is a script that the report would overwrite: name another file")
         if file.resolve() in [other.resolve() for other in files[:index]]:
             raise UserError(f"two reports cannot share one file: {file}")
-
-
-def _replace(file: Path, data: bytes) -> None:
-    mode = file.stat().st_mode if file.exists() else PERMISSIONS & ~_umask()
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(name).chmod(mode)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The mask of this process, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

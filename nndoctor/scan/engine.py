@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, Report, Severity
+from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, Report, Severity, is_advice
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.files import discover
 from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text, source_of
@@ -118,7 +118,7 @@ def _hygiene(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[Fi
         for finding in about_suppressions(
             silencing, lambda code: _wanted(code, request) and not code.startswith("NDP")
         ):
-            if _wanted(finding.code, request) and (request.pedantic or not _is_advice(finding)):
+            if _wanted(finding.code, request) and (request.pedantic or not finding.is_advice):
                 yield finding
 
 
@@ -153,10 +153,10 @@ def _is_hidden(draft: Draft, request: ScanRequest) -> bool:
     """Whether nobody will see it, nor count it as silenced by a comment: then its place need not be computed."""
     from nndoctor.catalog import load_rule
 
-    severity = draft.severity or load_rule(draft.code).severity
-    advice = severity is Severity.INFO or draft.confidence is Confidence.POSSIBLE
-    hidden = advice and not request.pedantic and not draft.site.source.suppressions.count()
-    return hidden or not _wanted(draft.code, request)
+    if not _wanted(draft.code, request):
+        return True
+    advice = is_advice(draft.severity or load_rule(draft.code).severity, draft.confidence)
+    return advice and not request.pedantic and not draft.site.source.suppressions.count()
 
 
 def _drafts(rule: Rule, codes: tuple[str, ...], program: Program) -> list[Draft]:
@@ -179,17 +179,12 @@ def _wanted(code: str, request: ScanRequest) -> bool:
 
 
 def _reported(finding: Finding, source: SourceFile, request: ScanRequest) -> bool:
-    if not _wanted(finding.code, request):
-        return False
+    """Whether a wanted finding is neither ignored, nor silenced, nor advice that nobody asked for."""
     if request.per_file_ignores and finding.code in _ignored_in(source, request):
         return False
     assert finding.location is not None
     silenced = source.suppressions.covers(finding.code, finding.name, finding.location)
-    return not silenced and (request.pedantic or not _is_advice(finding))
-
-
-def _is_advice(finding: Finding) -> bool:
-    return finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
+    return not silenced and (request.pedantic or not finding.is_advice)
 
 
 def _ignored_in(source: SourceFile, request: ScanRequest) -> frozenset[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nndoctor.atomic import replace_bytes
 from nndoctor.errors import UserError
 from nndoctor.findings import Edit, Finding, Report
 from nndoctor.requests import ScanRequest
@@ -67,21 +66,9 @@ def write(treatment: Treatment, root: Path) -> None:
     for path in treatment.changed:
         file = (root / path).resolve()
         try:
-            _replace(file, encoded(treatment.after[path], file.read_bytes()))
+            replace_bytes(file, encoded(treatment.after[path], file.read_bytes()))
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(name, file.stat().st_mode)  # noqa: PTH101 - the name is text
-        os.replace(name, file)  # noqa: PTH105 - likewise
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _edits(finding: Finding) -> tuple[Edit, ...]:

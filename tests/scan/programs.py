@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,12 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def notebook(cells: list[str]) -> str:
+    """A notebook of these code cells."""
+    raw = [{"cell_type": "code", "metadata": {}, "source": cell, "outputs": []} for cell in cells]
+    return json.dumps({"cells": raw, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
 def marks(files: Mapping[str, str]) -> set[Mark]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 import libcst as cst
 import pytest
-from programs import MAIN, Mark, marks, reported, scan_files, write
+from programs import MAIN, Mark, marks, notebook, reported, scan_files, write
 
 import nndoctor
 from nndoctor.errors import UserError
@@ -152,11 +151,6 @@ def test_an_import_of_the_file_on_stdin_means_what_stands_there(
 
 
 # Notebooks
-
-
-def notebook(cells: list[str]) -> str:
-    raw = [{"cell_type": "code", "metadata": {}, "source": cell, "outputs": []} for cell in cells]
-    return json.dumps({"cells": raw, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
 def test_a_finding_in_a_notebook_tells_its_cell_and_the_line_in_it(tmp_path: Path) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from programs import MAIN, Mark, marks, reported, scan_files
+from programs import MAIN, Mark, marks, notebook, reported, scan_files
 
 from nndoctor.catalog import Example, Rule, load_rules, rule_names
-from nndoctor.findings import Confidence, Finding, Report, Severity
+from nndoctor.findings import Report
 from nndoctor.scan.rules import codes
 
 STATIC = [rule for rule in load_rules() if rule.passes == "static"]
@@ -44,11 +43,7 @@ def scanned(folder: Path, rule: Rule, files: dict[str, str]) -> Report:
     report = scan_files(folder, files, pedantic=True)
     assert [failure for failure in report.failures if failure.code is None] == []
     asked = {rule.code, *(mark.code for mark in marks(files))}
-    return replace(report, findings=tuple(f for f in report.findings if f.code in asked or not is_advice(f)))
-
-
-def is_advice(finding: Finding) -> bool:
-    return finding.severity is Severity.INFO or finding.confidence is Confidence.POSSIBLE
+    return replace(report, findings=tuple(f for f in report.findings if f.code in asked or not f.is_advice))
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("bad", "good"))
@@ -96,11 +91,6 @@ def cells_of(code: str) -> list[str]:
 
 def decorators(node: ast.stmt) -> list[int]:
     return [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
-
-
-def notebook(cells: list[str]) -> str:
-    raw = [{"cell_type": "code", "metadata": {}, "source": cell, "outputs": []} for cell in cells]
-    return json.dumps({"cells": raw, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("bad"))

@@ -12,7 +12,7 @@ from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.rules.repairs import Repair, instead
+from nndoctor.scan.rules.repairs import Repair, instead, with_argument
 from nndoctor.scan.values import Const, Container, Instance, Lib, Method, Site, Term, Value
 
 _SAFE_BY_DEFAULT = (2, 6)  # the torch whose `load` unpickles tensors and plain containers only
@@ -41,12 +41,8 @@ def unsafe_load(program: Program) -> Iterator[Draft]:
 
 
 def _restricted(event: Event) -> Repair | None:
-    text = wording.code(event.site)
-    if text.endswith("()"):
-        return None
-    return instead(
-        event.site, f"{text[:-1].rstrip().rstrip(',')}, weights_only=True)", "pass `weights_only=True`", False
-    )
+    node: Any = event.site.node
+    return with_argument(event.site, "weights_only=True", safe=False) if node.args else None
 
 
 @rule("ND703")

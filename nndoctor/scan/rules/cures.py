@@ -9,7 +9,7 @@ import libcst as cst
 from nndoctor.scan.interpreter import graph
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
-from nndoctor.scan.rules.repairs import Change, Repair, instead, line
+from nndoctor.scan.rules.repairs import Change, Repair, instead, line, with_argument
 from nndoctor.scan.values import LOSS, Lib, Site, State, Term, leaves
 
 _ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript)
@@ -117,11 +117,7 @@ def switched(event: Event) -> Repair | None:
         site = Site(event.site.source, rate.value)
         text = f"{bracketed(wording.code(site), rate.value)} if {owner}.training else 0.0"
         return instead(site, text, f"pass `dropout_p={text}`")
-    argument = f"training={owner}.training"
-    text = wording.code(event.site)
-    inner = text[:-1].rstrip()
-    separator = "" if inner.endswith("(") else " " if inner.endswith(",") else ", "
-    return Repair(f"pass `{argument}`", (Change(event.site, f"{inner}{separator}{argument})"),))
+    return with_argument(event.site, f"training={owner}.training")
 
 
 def logits(program: Program, made: Term) -> Repair | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import libcst as cst
@@ -13,7 +14,7 @@ from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.rules.repairs import Repair, instead
+from nndoctor.scan.rules.repairs import Repair, instead, with_argument
 from nndoctor.scan.values import Const, Instance, Lib, Site, State, Term, Value, leaves
 
 _WEIGHTED = frozenset({"conv", "linear"})
@@ -68,11 +69,10 @@ def _without_bias(site: Site) -> Repair | None:
     message = "write `bias=False`"
     if named:
         return instead(Site(site.source, named[0].value), "False", message, safe=False)
-    code = cst.Module([]).code_for_node(node)
+    code = wording.code(site)
     if "\n" in code or "#" in code:
         return None
-    inside = code[:-1].rstrip().rstrip(",")
-    return instead(site, f"{inside}, bias=False)", message, safe=False)
+    return replace(with_argument(site, "bias=False", safe=False), message=message)
 
 
 # ND409

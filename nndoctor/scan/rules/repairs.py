@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from nndoctor.findings import Edit, Fix, Location
+from nndoctor.scan.rules import wording
 from nndoctor.scan.values import Site
 
 _INDENT = re.compile(r"[ \t]*")
@@ -87,6 +88,13 @@ class Repair:
 def instead(site: Site, text: str, message: str, safe: bool = True) -> Repair:
     """Write something else in the place of an expression."""
     return Repair(message, (Change(site, text),), safe)
+
+
+def with_argument(site: Site, argument: str, safe: bool = True) -> Repair:
+    """Pass one more argument at the end of the call at a site."""
+    inner = wording.code(site)[:-1].rstrip()
+    separator = "" if inner.endswith("(") else " " if inner.endswith(",") else ", "
+    return instead(site, f"{inner}{separator}{argument})", f"pass `{argument}`", safe)
 
 
 def line(where: str, site: Site, text: str, safe: bool = True) -> Repair:

@@ -12,7 +12,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.rules.repairs import Repair, instead
+from nndoctor.scan.rules.repairs import Repair, instead, with_argument
 from nndoctor.scan.torch_api.replaced import DEVICE_FIRST, REPLACED, Replaced
 from nndoctor.scan.values import Const, Site
 
@@ -137,12 +137,8 @@ def reentrant_checkpoint(program: Program) -> Iterator[Draft]:
 
 
 def _not_reentrant(event: Event) -> Repair | None:
-    text = wording.code(event.site)
-    inner = text[:-1].rstrip()
-    if not inner or inner.endswith("("):
-        return None
-    separator = " " if inner.endswith(",") else ", "
-    return instead(event.site, f"{inner}{separator}use_reentrant=False)", "pass `use_reentrant=False`", safe=False)
+    node: Any = event.site.node
+    return with_argument(event.site, "use_reentrant=False", safe=False) if node.args else None
 
 
 _WEIGHTS = {"pretrained": "weights", "pretrained_backbone": "weights_backbone"}
