@@ -71,6 +71,11 @@ class Term:
         self.shape: Shape | None = None
         self.attrs: dict[Any, Any] | None = None
 
+    @property
+    def site(self) -> Site | None:
+        """The place of the operation; None if it stands nowhere in particular."""
+        return Site(self.source, self.node) if self.source is not None and self.node is not None else None
+
 
 class Tuple:
     """An immutable sequence whose items are known."""
@@ -118,6 +123,11 @@ class Function:
         """The name it was defined under, or `<lambda>`."""
         name = getattr(self.node, "name", None)
         return name.value if name is not None else "<lambda>"
+
+    @property
+    def site(self) -> Site:
+        """Where it is defined."""
+        return Site(self.source, self.node)
 
     def bind(self, receiver: Value) -> Function:
         """The same function as a method of `receiver`."""
@@ -174,6 +184,11 @@ class Instance:
         self.node = node
         self.attrs: dict[str, Any] = {}
 
+    @property
+    def site(self) -> Site:
+        """The place that made it."""
+        return Site(self.source, self.node)
+
 
 class Lib:
     """An object that a library made: a layer, a loss, an optimizer, a loader; `args` are bound to parameter names."""
@@ -189,6 +204,11 @@ class Lib:
         self.source = source
         self.node = node
         self.attrs: dict[str, Any] = {}
+
+    @property
+    def site(self) -> Site:
+        """The place that made it."""
+        return Site(self.source, self.node)
 
     @property
     def name(self) -> str:
@@ -262,6 +282,17 @@ class Scope:
 # Any of the kinds above. They are told apart by `type(value) is Kind`, which mypy narrows from `Any`; a union of them
 # would make it ask for a case for each kind wherever an attribute is read.
 Value = Any
+
+
+def is_none(value: Value | None) -> bool:
+    """Whether a value is the constant None."""
+    return type(value) is Const and value.value is None
+
+
+def is_false(value: Value | None) -> bool:
+    """Whether a value is a constant that Python takes for false."""
+    return type(value) is Const and not value.value
+
 
 NONE, TRUE, FALSE = Const(None), Const(True), Const(False)
 

@@ -15,7 +15,7 @@ from nndoctor.scan.numbers import number
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.rules.schedules import is_over_loader
+from nndoctor.scan.rules.schedules import is_one, is_over_loader
 from nndoctor.scan.rules.steps import optimizer_name, states
 from nndoctor.scan.values import Const, Lib, Site, Term, Value
 
@@ -38,14 +38,14 @@ def step_in_each_micro_batch(program: Program) -> Iterator[Draft]:
             message = f"the loss is divided by `{count}`, but the optimizer steps on every batch"
             treatment = f"Step and reset only where `(i + 1) % {count} == 0`, or do not divide."
             evidence = ((event.site, "one backward"), (step.site, "one step for each backward"))
-            yield Draft("ND209", Site(divided.source, divided.node), message, evidence, treatment=treatment)  # type: ignore[arg-type]
+            yield Draft("ND209", divided.site, message, evidence, treatment=treatment)  # type: ignore[arg-type]
 
 
 def _divisions(loss: Value) -> Iterator[Term]:
     """The quotients of a loss by a number of batches to accumulate."""
     for term in _same_loss(loss):
         divisor = _divisor(term)
-        if term.op == "/" and divisor is not None and not _is_one(term.inputs[1]):
+        if term.op == "/" and divisor is not None and not is_one(term.inputs[1]):
             names = kinds.name_of(term.inputs[1]), wording.text(divisor)
             if any(_COUNT.search(name) for name in names):
                 yield term
@@ -69,10 +69,6 @@ def _divisor(term: Term) -> Site | None:
     if type(node) is cst.AugAssign and term.source is not None:
         return Site(term.source, node.value)
     return Site(term.source, node.right) if type(node) is cst.BinaryOperation and term.source is not None else None
-
-
-def _is_one(value: Value) -> bool:
-    return type(value) is Const and value.value == 1
 
 
 def _is_collected(program: Program, quotient: Term) -> bool:
@@ -126,7 +122,7 @@ def _accumulations(program: Program) -> Iterator[tuple[Event, Event, Term]]:
         step = _step_after(program, backward) if backward.loops and not backward.loops[-1].unrolled else None
         for guard in guards_beyond(step, backward) if step is not None else ():
             count = _group_size(guard)
-            if step is not None and count is not None and not _is_one(count):
+            if step is not None and count is not None and not is_one(count):
                 yield backward, step, guard
                 break
 

@@ -11,7 +11,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.batches import holds_one, is_batch_of, is_loader, source_of
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Lib, Site, Term, Value
+from nndoctor.scan.values import Const, Lib, Term, Value
 
 _LOADER_NAME = re.compile(r"load|(^|_)(dl|iter)($|_)", re.IGNORECASE)
 _KEEP_CHOICE = frozenset(
@@ -114,7 +114,8 @@ _DRAWN = frozenset({"batch", "element"})
 
 
 def _over_batch(event: Event, chosen: Term, dim: object, trust: Confidence) -> Draft:
-    site = Site(chosen.source, chosen.node)  # type: ignore[arg-type]
+    site = chosen.site
+    assert site is not None
     if dim is None:
         message = f"`{wording.text(site)}` is one place in the whole batch, not one class for each example"
     else:
@@ -123,7 +124,8 @@ def _over_batch(event: Event, chosen: Term, dim: object, trust: Confidence) -> D
 
 
 def _of_one(event: Event, chosen: Term) -> Draft:
-    site = Site(chosen.source, chosen.node)  # type: ignore[arg-type]
+    site = chosen.site
+    assert site is not None
     message = f"`{wording.text(site)}` is always 0: the model has one output unit"
     advice = "Compare the logit with 0 (a probability with 0.5): `pred = (output.squeeze(1) > 0).long()`."
     return Draft("ND614", site, message, ((event.site, "compared with the labels here"),), treatment=advice)

@@ -122,7 +122,7 @@ def _one_map(first: Event, event: Event) -> Draft:
 
 
 def _made(layer: Lib) -> tuple[tuple[Site, str], ...]:
-    return ((Site(layer.source, layer.node), f"{layer.name} made here"),)
+    return ((layer.site, f"{layer.name} made here"),)
 
 
 # ND404
@@ -186,6 +186,7 @@ def _is_sigmoid(term: Term) -> bool:
 
 
 def _saturating(sigmoid: Term) -> Draft:
-    assert sigmoid.source is not None and sigmoid.node is not None
+    site = sigmoid.site
+    assert site is not None
     message = "a sigmoid between hidden layers passes on a quarter of the gradient at most"
-    return Draft("ND414", Site(sigmoid.source, sigmoid.node), message, confidence=Confidence.LIKELY)
+    return Draft("ND414", site, message, confidence=Confidence.LIKELY)

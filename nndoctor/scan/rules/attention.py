@@ -11,7 +11,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.shifts import batch_behind, inputs_behind
-from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Const, Lib, Term, Value, leaves
 
 
 @rule("ND415")
@@ -33,10 +33,9 @@ def _unmasked(event: Event, logits: Term, source: Term) -> Iterator[Draft]:
     if any(attention.masked for attention in within):
         return
     for attention in within:
-        term = attention.term
-        if term.source is None or term.node is None:
+        site = attention.term.site
+        if site is None:
             continue
-        site = Site(term.source, term.node)
         message = f"`{wording.text(site)}` attends to later positions too, and each position is to predict the next one"
         evidence = ((event.site, "the target is the input shifted by one"), *wording.made_at(source))
         yield Draft("ND415", site, message, evidence, Confidence.CERTAIN, treatment=attention.treatment)

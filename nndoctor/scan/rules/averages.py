@@ -20,7 +20,7 @@ from nndoctor.scan.rules.batches import (
     source_of,
 )
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Const, Lib, Site, Term, Value, is_false, leaves
 
 BATCHES, EXAMPLES = "batches", "examples"
 _PLAIN = frozenset({"number", "float", "float number", "cpu", "data", "detach", "numpy", "double", "returned"})
@@ -148,7 +148,7 @@ def _draws_a_part(loader: Value) -> bool:
 
 def _is_ragged(step: Event, loader: Value) -> bool:
     """Whether this is an evaluation whose last batch may be smaller."""
-    if not (type(step.grad) is Const and not step.grad.value):
+    if not is_false(step.grad):
         return False
     drop = loader.args.get("drop_last") if is_loader(loader) else None
     return not (type(drop) is Const and drop.value)

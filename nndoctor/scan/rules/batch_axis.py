@@ -12,7 +12,7 @@ from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.gradient_flow import is_data
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import MAY_BE_ONE, Dim
-from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Const, Lib, Term, Value, leaves
 
 # ND503
 
@@ -137,7 +137,7 @@ def holds_several(loader: Lib) -> Confidence | None:
 
 
 def _mixed(event: Event, flat: Term, loader: Lib, confidence: Confidence) -> Draft:
-    site = Site(flat.source, flat.node) if flat.source is not None and flat.node is not None else event.site
+    site = flat.site or event.site
     message = f"`{wording.text(site)}` makes one row of all examples of the batch, and a linear layer is given it"
-    evidence = ((Site(loader.source, loader.node), "batches of this loader"), (event.site, "the linear layer"))
+    evidence = ((loader.site, "batches of this loader"), (event.site, "the linear layer"))
     return Draft("ND504", site, message, evidence, confidence)

@@ -10,7 +10,7 @@ from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.batch_axis import POINTWISE, batch_loader, holds_several
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import Dim
-from nndoctor.scan.values import Const, Lib, Site, Term, Tuple, Value
+from nndoctor.scan.values import Const, Lib, Term, Tuple, Value
 
 _ELEMENTWISE = frozenset("MSELoss L1Loss SmoothL1Loss HuberLoss mse_loss l1_loss smooth_l1_loss huber_loss".split())
 
@@ -110,7 +110,7 @@ def _differences(program: Program) -> Iterator[Draft]:
             if term.op not in ("-", "*") or len(term.inputs) != 2:
                 continue
             if _same_length(*term.inputs) or _same_length(*term.inputs[::-1]):
-                site = Site(term.source, term.node) if term.source is not None and term.node is not None else event.site
+                site = term.site or event.site
                 message = f"`{wording.text(site)}` takes (N, 1) and (N,) to (N, N): each example meets all others"
                 yield Draft("ND114", site, message, ((event.site, "back-propagated here"),))
 

@@ -122,20 +122,20 @@ def switched(event: Event) -> Repair | None:
 
 def logits(program: Program, made: Term) -> Repair | None:
     """No activation where it was the last thing that happened to an output."""
-    if made.source is None or made.node is None:
+    site = made.site
+    if site is None:
         return None
     layer = (made.info or {}).get("layer")
-    site = Site(made.source, made.node)
     safe = all(_is_as_good(program, term) for term in list(program.terms) if _shows(term, made))
     message = f"remove the {made.op.replace('_', '-')}"
-    if type(layer) is Lib and layer.node is made.node:
+    if type(layer) is Lib and layer.node is site.node:
         return Repair(message, (Change(site, where="item"),), safe)
-    operand = _operand(made.node)
+    operand = _operand(site.node)
     if operand is None:
         return None
     changes = [Change(site, bracketed(wording.code(Site(site.source, operand)), operand))]
-    if type(layer) is Lib and not _is_used_elsewhere(program, layer, made.node):
-        changes.append(Change(Site(layer.source, layer.node), where="statement"))
+    if type(layer) is Lib and not _is_used_elsewhere(program, layer, site.node):
+        changes.append(Change(layer.site, where="statement"))
     return Repair(message, tuple(changes), safe)
 
 

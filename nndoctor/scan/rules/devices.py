@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nndoctor.findings import Confidence
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Site, Term
+from nndoctor.scan.values import Const, Term
 
 _CLOCKS = ("time.time", "time.perf_counter", "time.monotonic", "timeit.default_timer")
 _WAITING_METHODS = ("item", "cpu", "numpy", "tolist")
@@ -56,13 +56,14 @@ def _timed(program: Program, started: Event, ended: Event, term: Term, waits: li
     if not between or (at < len(waits) and waits[at] < ended.order):
         return None
     trains = any(event.kind == "backward" for event in between)
-    assert term.source is not None and term.node is not None
+    site = term.site
+    assert site is not None
     message = "the clock is read while the GPU is still at work: CUDA calls return before they are done"
     evidence = ((started.site, "started here"), (between[0].site, "only queued here"), (ended.site, "stopped here"))
     # A loop most often prints its loss or scores its outputs, which waits in ways that cannot all be seen.
     meters = trains or started.loops != ended.loops
     confidence = Confidence.POSSIBLE if meters else Confidence.LIKELY
-    return Draft("ND705", Site(term.source, term.node), message, evidence, confidence)
+    return Draft("ND705", site, message, evidence, confidence)
 
 
 @rule("ND706")

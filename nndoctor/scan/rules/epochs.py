@@ -11,7 +11,7 @@ from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.batches import is_loader, measured, source_of
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Function, Instance, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Const, Function, Instance, Lib, Site, Term, Value, is_false, leaves
 
 
 def _place_of(loop: Loop) -> Site:
@@ -19,10 +19,6 @@ def _place_of(loop: Loop) -> Site:
     node, frame = loop.node, loop.frame
     source: Any = getattr(frame, "source", None)
     return Site(source, getattr(node, "iter", node))
-
-
-def _without_graph(event: Event) -> bool:
-    return type(event.grad) is Const and not event.grad.value
 
 
 @rule("ND611")
@@ -61,7 +57,7 @@ def _inner(sampler: Value) -> Value:
 
 
 def _same_order(sampler: Lib, loop: Loop) -> Draft:
-    site = Site(sampler.source, sampler.node)
+    site = sampler.site
     evidence = ((_place_of(loop), "each epoch runs over it in the same order"),)
     message = f"`{wording.text(site)}` shuffles by the epoch's number, which `set_epoch` never tells it"
     return Draft("ND611", site, message, evidence)
@@ -108,7 +104,7 @@ def partial_evaluation(program: Program) -> Iterator[Draft]:
     trained = {id(source_of(loop.iterable)) for event in program.of("backward") for loop in event.loops}
     for event in program.of("accumulate"):
         loop = event.loops[-1] if event.loops else None
-        if loop is None or loop.unrolled or loop.iterable is None or not _without_graph(event):
+        if loop is None or loop.unrolled or loop.iterable is None or not is_false(event.grad):
             continue
         loader = source_of(loop.iterable)
         if all(measured(leaf) is None for leaf in event.options(event.subject)) or id(loader) in trained:
@@ -130,7 +126,7 @@ def _drops_last(loader: Lib) -> bool:
 
 
 def _dropped(event: Event, loader: Lib) -> Draft:
-    site = Site(loader.source, loader.node)
+    site = loader.site
     message = "the loader of an evaluation drops its last batch: these examples are never counted"
     return Draft("ND613", site, message, ((event.site, "what the other batches give is added here"),))
 

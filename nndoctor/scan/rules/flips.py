@@ -13,7 +13,7 @@ from nndoctor.scan.interpreter.kinds import held
 from nndoctor.scan.program import Program
 from nndoctor.scan.rules import pipelines, wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Api, Choice, Class, Container, Instance, Lib, Site, Term, Tuple, Value, leaves
+from nndoctor.scan.values import Api, Choice, Class, Container, Instance, Lib, Term, Tuple, Value, leaves
 
 # How files are called that hold a target for each pixel.
 _TARGET = re.compile(
@@ -58,8 +58,8 @@ def _load(item: Value, is_target: bool) -> Term | None:
     """Where the picture was loaded that an item was made of: a target by its name, or the image itself."""
     for term in pipelines.origins(item):
         loaded = (term.op == IMAGE or (term.op == "call" and term.dtype == UINT8)) and _is_first(term)
-        if loaded and term.node is not None and term.source is not None:
-            named = bool(_TARGET.search(wording.text(Site(term.source, term.node))))
+        if loaded and (site := term.site) is not None:
+            named = bool(_TARGET.search(wording.text(site)))
             if named is is_target:
                 return term
     return None
@@ -96,14 +96,13 @@ def _steps_of(term: Term) -> list[Lib]:
 
 
 def _moved(term: Term, load: Term, own: Term | None) -> Draft:
-    at = own or term
-    assert at.source is not None and at.node is not None and load.source is not None and load.node is not None
-    site = Site(at.source, at.node)
+    site, loaded = (own or term).site, load.site
+    assert site is not None and loaded is not None
     message = f"`{wording.text(site)}` moves the pixels of the image at random, and its target stays as it is"
     if own is not None:
         message = f"`{wording.text(site)}` draws anew: the target is not moved as its image is"
-    steps = [(Site(step.source, step.node), "random at each call") for step in _steps_of(term)[:2]]
-    evidence = ((Site(load.source, load.node), "the target is loaded here"), *steps)
+    steps = [(step.site, "random at each call") for step in _steps_of(term)[:2]]
+    evidence = ((loaded, "the target is loaded here"), *steps)
     return Draft("ND603", site, message, evidence, Confidence.LIKELY)
 
 
@@ -186,17 +185,17 @@ def _is_segmentation(dataset: Lib) -> bool:
 
 
 def _of_dense(dataset: Lib, step: Lib) -> Draft:
-    site = Site(dataset.source, dataset.node)
+    site = dataset.site
     message = f"`transform` moves the images of {dataset.name} at random ({step.name}), and not their targets"
-    evidence = ((Site(step.source, step.node), "random at each access"),)
+    evidence = ((step.site, "random at each access"),)
     treatment = "Pass a joint transform of `torchvision.transforms.v2` as `transforms=`, which gets image and target."
     return Draft("ND603", site, message, evidence, Confidence.CERTAIN, None, treatment)
 
 
 def _of_signs(dataset: Lib, step: Lib) -> Draft:
-    site = Site(step.source, step.node)
+    site = step.site
     message = f"`{wording.text(site)}` mirrors the signs of {dataset.name}, whose labels hold for upright ones only"
-    evidence = ((Site(dataset.source, dataset.node), "applied to these"),)
+    evidence = ((dataset.site, "applied to these"),)
     treatment = (
         "Leave the flip out: a mirrored 2, 5 or arrow is no example of its class. Small rotations and shifts are."
     )

@@ -15,12 +15,7 @@ from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.parameters import is_parameter, is_trainable, switches
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Const, Instance, Lib, Site, State, Term, Value
-
-
-def _is_off(grad: Value | None) -> bool:
-    return type(grad) is Const and not grad.value
-
+from nndoctor.scan.values import Const, Instance, Lib, Site, State, Term, Value, is_false
 
 # ND303
 
@@ -106,7 +101,7 @@ _MAKE_TRAINABLE = frozenset({"requires_grad_", "detach", "data", "item"})  # wha
 
 def _is_made_without_graph(value: Value) -> bool:
     """Whether a tensor was computed from what a model gave, all of it with the graph switched off."""
-    if type(value) is not Term or not _is_off(value.grad) or value.node is None or value.op in _MAKE_TRAINABLE:
+    if type(value) is not Term or not is_false(value.grad) or value.node is None or value.op in _MAKE_TRAINABLE:
         return False
     terms = list(graph.ancestors(value, through_cuts=True))
     return any(term.op == "forward" for term in terms) and not any(term.op in _MAKE_TRAINABLE for term in terms)
@@ -119,7 +114,7 @@ def _in_autograd_function(event: Event) -> bool:
 
 def _loss_without_graph(event: Event) -> Draft:
     loss = event.tensors(event.subject)[0]
-    evidence = ((Site(loss.source, loss.node), "computed with the graph switched off"),)
+    evidence = ((loss.site, "computed with the graph switched off"),)
     message = f"`{wording.text(event.site)}` has nothing to go back through: the loss was computed under no_grad"
     return Draft("ND307", event.site, message, evidence)
 
@@ -127,10 +122,10 @@ def _loss_without_graph(event: Event) -> Draft:
 def _never_reached(program: Program, cut: list[Event]) -> Iterator[Draft]:
     """Models that an optimizer trains although each of their forward passes runs without a graph."""
     trained = {id(owner): event for event in program.of("optimizer") for owner in event.details["trained"] or ()}
-    off = [event for event in program.of("forward") if _is_off(event.grad) and id(event.subject) in trained]
+    off = [event for event in program.of("forward") if is_false(event.grad) and id(event.subject) in trained]
     if not off:
         return
-    reached = [event.subject for event in program.of("forward") if not _is_off(event.grad)]
+    reached = [event.subject for event in program.of("forward") if not is_false(event.grad)]
     on = {id(module) for model in reached for module in kinds.descendants(model)}
     passes = [event for event in program.of("backward") if event not in cut]
     used = {id(term.inputs[1]) for event in passes for term in _models_used(event.subject)}
@@ -227,7 +222,7 @@ def _without_effect(event: Event) -> Draft:
 
 def _not_a_leaf(event: Event) -> Draft:
     name = _target(event).value
-    then = "does not require a gradient" if _is_off(event.grad) else "is no leaf, so its `.grad` stays None"
+    then = "does not require a gradient" if is_false(event.grad) else "is no leaf, so its `.grad` stays None"
     message = f"after this update `{name}` is a new tensor that {then}"
     treatment = f"Update it in place: `with torch.no_grad(): {name} -= ...`, then `{name}.grad = None`."
     return Draft("ND215", event.site, message, treatment=treatment)

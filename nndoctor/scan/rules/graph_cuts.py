@@ -12,7 +12,7 @@ from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.parameters import switches
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.source import SourceFile
-from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Site, Term, Tuple, Value
+from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Site, Term, Tuple, Value, is_false
 
 # What copies the numbers and leaves the graph behind, and is no stop-gradient that somebody asked for by its name.
 _COPIES = frozenset("data numpy tolist tensor Tensor FloatTensor from_numpy".split()) | {"float number"}
@@ -57,7 +57,7 @@ def _walk(value: Value, through: frozenset[str] = frozenset()) -> tuple[list[Ter
 
 
 def _stops(term: Term) -> bool:
-    if type(term.grad) is Const and not term.grad.value:
+    if is_false(term.grad):
         return True
     return term.op in graph.CUTS
 
@@ -81,8 +81,8 @@ def graph_cut_in_forward(program: Program) -> Iterator[Draft]:
         own = {id(part) for part in kinds.descendants(event.subject)}
         for copy in copies:
             lost = [layer for layer in _lost(copy, live) if id(layer) in own and not _is_frozen(program, layer)]
-            if lost and copy.source is not None and copy.node is not None:
-                yield _cut(event, copy, lost[0])
+            if lost and (site := copy.site) is not None:
+                yield _cut(event, copy, site, lost[0])
 
 
 def _sources_of_cuts(program: Program) -> set[SourceFile]:
@@ -100,11 +100,9 @@ def _is_frozen(program: Program, layer: Lib) -> bool:
     )
 
 
-def _cut(event: Event, copy: Term, layer: Lib) -> Draft:
-    assert copy.source is not None and copy.node is not None
-    site = Site(copy.source, copy.node)
+def _cut(event: Event, copy: Term, site: Site, layer: Lib) -> Draft:
     message = f"`{wording.text(site)}` cuts the graph in {event.subject.cls.name}.forward: layers before it never train"
-    evidence = ((Site(layer.source, layer.node), "gets no gradient"),)
+    evidence = ((layer.site, "gets no gradient"),)
     certain = copy.op not in ("data", "float number")
     return Draft("ND305", site, message, evidence, Confidence.CERTAIN if certain else Confidence.LIKELY)
 
@@ -189,8 +187,8 @@ def in_place_on_saved(program: Program) -> Iterator[Draft]:
         sums = [term for term in program.consumers(tensor) if term.op in ("+", "-", "*")]
         readers = (term for term in (*sums, *joined.get(id(tensor), ())) if term is not result)
         reader = next((term for term in readers if _comes_after(term, result)), None)
-        if reader is not None and reader.source is not None and reader.node is not None:
-            yield _overwritten(event, tensor, result, Site(reader.source, reader.node))
+        if reader is not None and (site := reader.site) is not None:
+            yield _overwritten(event, tensor, result, site)
 
 
 def _joined(program: Program) -> dict[int, list[Term]]:

@@ -100,9 +100,9 @@ def _evaluated(use: Use, training: Use) -> Draft:
     source, loader = use.event.site.source, use.loader
     site = Site(source, getattr(use.loop.node, "iter", use.loop.node))
     message = f"`{wording.text(site)}` evaluates the model on the examples that it was trained on"
-    evidence = [(Site(loader.source, loader.node), "these examples")]
+    evidence = [(loader.site, "these examples")]
     if training.loader is not loader:
-        evidence.append((Site(training.loader.source, training.loader.node), "the same ones here"))
+        evidence.append((training.loader.site, "the same ones here"))
     evidence.append((training.event.site, "are trained on here"))
     return Draft("ND605", site, message, tuple(evidence), Confidence.LIKELY)
 
@@ -147,10 +147,10 @@ def _augmented(program: Program, dataset: Value, use: Use | None, split: bool) -
     random = _random_steps(program, dataset)
     if not random:
         return
-    site = Site(dataset.source, dataset.node)
+    site = dataset.site
     names = " and ".join(dict.fromkeys(step.name for step in random[:2]))
     message = f"the examples of `{wording.text(site)}` are evaluated after a random {names}"
-    evidence = [(Site(step.source, step.node), "random at each access") for step in random]
+    evidence = [(step.site, "random at each access") for step in random]
     if use is not None:
         evidence.append((use.event.site, "evaluated here"))
     yield Draft("ND602", site, message, tuple(evidence), Confidence.CERTAIN, None, _SPLIT if split else None)

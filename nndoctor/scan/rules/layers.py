@@ -71,7 +71,8 @@ def _pair(event: Event, code: str, second: str, source: Value, first: str) -> It
     made = hits[0]
     words = "dropout" if first == "dropout" else "batch norm"
     message = f"{second} is fed by {words} ({place(made)})"
-    evidence = ((Site(made.source, made.node), f"{words} here"),) if made.source and made.node else ()
+    site = made.site
+    evidence = ((site, f"{words} here"),) if site is not None else ()
     yield Draft(code, event.site, message, evidence, Confidence.CERTAIN)
 
 

@@ -11,7 +11,7 @@ from nndoctor.scan.interpreter.data import MADE_IN, OPEN, RANDOM_PART, WORKER
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import batches, pipelines, wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Api, Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Api, Class, Const, Function, Instance, Lib, Term, Value, leaves
 
 # Calls that choose or make up examples; a dataset that uses them decides itself in which order they come.
 _DRAWING = (
@@ -45,7 +45,7 @@ def training_not_shuffled(program: Program) -> Iterator[Draft]:
         confidence = Confidence.LIKELY if Confidence.LIKELY in verdicts else Confidence.CERTAIN
         if Confidence.POSSIBLE in verdicts or _is_recurrent(use.event):
             confidence = Confidence.POSSIBLE
-        site = Site(loader.source, loader.node)
+        site = loader.site
         message = f"`{wording.text(site)}` gives the training batches in the same order in every epoch"
         evidence = ((use.event.site, "its batches are trained on here"),)
         yield Draft("ND604", site, message, evidence, confidence)
@@ -169,8 +169,8 @@ def _owned(loader: Lib, data: list[Value], drawn: list[Event]) -> Iterator[Draft
         if _draws_in(event, data):
             generator: Lib = event.subject
             message = f"`{wording.text(event.site)}` gives the same numbers in every worker and in every epoch"
-            made = (Site(generator.source, generator.node), "this generator is copied into each worker")
-            evidence = (made, (Site(loader.source, loader.node), "the workers start here, anew in each epoch"))
+            made = (generator.site, "this generator is copied into each worker")
+            evidence = (made, (loader.site, "the workers start here, anew in each epoch"))
             yield Draft("ND606", event.site, message, evidence, Confidence.CERTAIN)
 
 

@@ -85,11 +85,7 @@ def _decided(site: Site, cut: Term) -> Draft:
 def _made(cut: Term) -> Site | None:
     """Where a decision was made; the indices of `max` have the place of `max`."""
     first = cut.inputs[0] if cut.inputs else None
-    return _site(first) if cut.op == "argmax" and cut.node is None and type(first) is Term else _site(cut)
-
-
-def _site(term: Term) -> Site | None:
-    return Site(term.source, term.node) if term.source is not None and term.node is not None else None
+    return first.site if cut.op == "argmax" and cut.node is None and type(first) is Term else cut.site
 
 
 def _loss_terms(value: Value) -> Iterator[int]:
@@ -169,7 +165,7 @@ _HOW = {
 
 
 def _cut(event: Event, cut: Term, effect: str, confidence: Confidence = Confidence.CERTAIN) -> Draft:
-    site = _site(cut) or event.site
+    site = cut.site or event.site
     how = _HOW.get(cut.op, "copies the numbers")
     message = f"`{wording.text(site)}` {how} and leaves the graph behind: {effect}"
     return Draft("ND112", site, message, ((event.site, "back-propagated here"),), confidence)

@@ -22,9 +22,9 @@ from nndoctor.scan.values import (
     SOFTMAX,
     Const,
     Lib,
-    Site,
     Term,
     Value,
+    is_false,
 )
 
 
@@ -144,12 +144,8 @@ def _is_on(dropout: Term) -> bool:
     info = dropout.info or {}
     layer, args = info.get("layer"), info.get("args")
     if type(layer) is Lib:
-        return not _is_off(layer.args.get("p"))
-    return args is None or not (_is_off(args.get(1, "p")) or _is_off(args.get(2, "training")))
-
-
-def _is_off(value: Value | None) -> bool:
-    return type(value) is Const and not value.value
+        return not is_false(layer.args.get("p"))
+    return args is None or not (is_false(args.get(1, "p")) or is_false(args.get(2, "training")))
 
 
 def _is_computed(value: Value) -> bool:
@@ -158,7 +154,8 @@ def _is_computed(value: Value) -> bool:
 
 def _dropout_draft(event: Event, drop: Term) -> Draft:
     made = wording.origin(drop.inputs[0])
-    site = Site(drop.source, drop.node)  # type: ignore[arg-type]
+    site = drop.site
+    assert site is not None
     message = f"dropout is applied to {wording.describe(made)}, which {event.details['name']} is given"
     evidence = (*wording.made_at(made), (wording.argument_site(event.site), "reaches the loss here"))
     return Draft("ND108", site, message, evidence)

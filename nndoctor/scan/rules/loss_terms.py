@@ -83,4 +83,4 @@ def _sum_site(term: Term) -> Site | None:
     """Where the terms are added up."""
     while term.op in _JOINING and term.op != "+" and type(term.inputs[0]) is Term:
         term = term.inputs[0]
-    return Site(term.source, term.node) if term.op == "+" and term.source is not None and term.node else None
+    return term.site if term.op == "+" else None

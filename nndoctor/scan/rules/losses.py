@@ -24,7 +24,6 @@ from nndoctor.scan.values import (
     SOFTMAX,
     Const,
     Instance,
-    Site,
     Term,
     Value,
 )
@@ -184,7 +183,8 @@ _SUMS = frozenset({"+", "-", "/", "*", "mean", "sum", "scaled", "returned", "for
 
 
 def _clipped(event: Event, term: Term) -> Draft:
-    site = Site(term.source, term.node)  # type: ignore[arg-type]
+    site = term.site
+    assert site is not None
     evidence = ((event.site, "back-propagated here"),)
     message = f"`{wording.text(site)}` bounds the loss from above; where it is reached the gradient is zero"
     return Draft("ND113", site, message, evidence)

@@ -15,7 +15,20 @@ from nndoctor.scan.interpreter.states import EVAL, TRAIN
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import cures, wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import LOSS, Choice, Const, Container, Instance, Lib, Site, State, Term, Value, leaves
+from nndoctor.scan.values import (
+    LOSS,
+    Choice,
+    Const,
+    Container,
+    Instance,
+    Lib,
+    Site,
+    State,
+    Term,
+    Value,
+    is_false,
+    leaves,
+)
 
 _EVALUATION = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 _DELIBERATE = re.compile(r"(^|_)mc(_|$)|mcdropout|bayes|uncertain|monte", re.IGNORECASE)
@@ -37,7 +50,7 @@ def missing_eval_mode(program: Program) -> Iterator[Draft]:
             continue
         if _avoids_mode_layers(event):
             continue
-        if _without_graph(event):
+        if is_false(event.grad):
             yield _evaluated(event, Confidence.CERTAIN)
         elif _looks_like_evaluation(program, event, loop):
             yield _evaluated(event, Confidence.LIKELY)
@@ -73,10 +86,6 @@ def _holds_layers(iterable: Value) -> bool:
     return type(iterable) is Lib and iterable.kind == "container"
 
 
-def _without_graph(event: Event) -> bool:
-    return type(event.grad) is Const and not event.grad.value
-
-
 def _looks_like_evaluation(program: Program, event: Event, loop: Loop) -> bool:
     """A loop over a validation or test loader whose outputs are never back-propagated."""
     if type(loop.node) is not cst.For or not _EVALUATION.search(wording.text(Site(event.site.source, loop.node.iter))):
@@ -86,11 +95,7 @@ def _looks_like_evaluation(program: Program, event: Event, loop: Loop) -> bool:
 
 def _evaluated(event: Event, confidence: Confidence) -> Draft:
     layer = next((m for m in kinds.descendants(event.subject) if graph.acts_by_mode(m)), None)
-    evidence = (
-        ((Site(layer.source, layer.node), f"{layer.name} behaves differently in train mode"),)
-        if type(layer) is Lib
-        else ()
-    )
+    evidence = ((layer.site, f"{layer.name} behaves differently in train mode"),) if type(layer) is Lib else ()
     message = f"`{wording.text(event.site)}` evaluates the model in train mode"
     return Draft("ND301", event.site, message, evidence, confidence, repair=cures.in_mode(event, "eval", inside=False))
 
@@ -119,8 +124,9 @@ def _in_loop(event: Event) -> bool:
 
 
 def _left_in_eval(program: Program, state: State, output: Term, confidence: Confidence) -> Draft:
-    assert state.site is not None and output.source is not None and output.node is not None
-    evidence = ((Site(output.source, output.node), "the next training forward runs in eval mode"),)
+    forward = output.site
+    assert state.site is not None and forward is not None
+    evidence = ((forward, "the next training forward runs in eval mode"),)
     message = f"`{wording.text(state.site)}` is never undone; training goes on in eval mode"
     repair = cures.restored(program, state, output)
     return Draft("ND302", state.site, message, evidence, confidence, repair=repair)
@@ -165,7 +171,7 @@ def _accumulated(program: Program, event: Event, same: list[Event]) -> Term | No
 
 
 def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
-    if type(event.grad) is Const and not event.grad.value:
+    if is_false(event.grad):
         return None
     found: Term | None = None
     for leaf in event.tensors(value):

@@ -50,7 +50,7 @@ def bias_before_batchnorm(program: Program) -> Iterator[Draft]:
             seen.add(id(layer.node))
             message = f"the bias of this {layer.name} has no effect: the batch norm behind it subtracts the mean"
             evidence = ((event.site, "batch norm here"),)
-            site = Site(layer.source, layer.node)
+            site = layer.site
             repair = None if event.assumed else _without_bias(site)  # without the batch norm the bias may be wanted
             yield Draft("ND401", site, message, evidence, Confidence.LIKELY, repair=repair)
 
@@ -184,7 +184,7 @@ def _one_by_one(program: Program) -> Iterator[Draft]:
             norm = _norm_over(event.details["result"], value) if loader is not None and _is_single(loader) else None
             if norm is not None and loader is not None:
                 message = f"`{wording.text(event.site)}` trains batch norm on batches of one example"
-                evidence = ((Site(loader.source, loader.node), "batch_size=1"), *wording.made_at(norm))
+                evidence = ((loader.site, "batch_size=1"), *wording.made_at(norm))
                 yield Draft("ND410", event.site, message, evidence, Confidence.LIKELY)
 
 

@@ -37,13 +37,12 @@ def _first_of_scalar(program: Program) -> Iterator[Draft]:
     started = (event for event in program.of("backward") if not event.details["args"].all)
     scalars = {id(leaf) for event in started for leaf in event.tensors(event.subject)}
     for term in program.terms:
-        if term.op not in ("index", "item") or len(term.inputs) != 2 or term.source is None or term.node is None:
+        if term.op not in ("index", "item") or len(term.inputs) != 2 or (site := term.site) is None:
             continue
         data, place = term.inputs
         if type(data) is not Term or data.op != "data" or type(place) is not Const or place.value != 0:
             continue
         if id(data.inputs[0]) in scalars or _is_reduced(data.inputs[0]):
-            site = Site(term.source, term.node)
             message = f"`{wording.text(site)}` fails since torch 0.4: the tensor has no dimension"
             name = wording.text(site).removesuffix(".data[0]")
             yield Draft("ND311", site, message, treatment=f"Write `{name}.item()`.")

@@ -11,7 +11,7 @@ from nndoctor.findings import Confidence, Severity
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Program
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Class, Function, Site
+from nndoctor.scan.values import Class, Function
 
 # Parameters that say which mode is meant, as `mode` of torch.nn.Module.train does.
 _MODE = re.compile(
@@ -59,7 +59,7 @@ def _other_meaning(program: Program, cls: Class, method: Function, wanted: list[
     does = f"asks for `{wanted[0]}`" if wanted else "trains the model" if name == "train" else "evaluates the model"
     hidden = "mode switch of torch.nn.Module, which `eval()` calls" if name == "train" else "switch to evaluation mode"
     message = f"`{cls.name}.{name}` {does} and hides the {hidden}"
-    site = Site(method.source, method.node)
+    site = method.site
     switched = any(kinds.is_module(e.subject) and cls in e.subject.cls.mro for e in program.of("mode"))
     instances = program.instances.get(cls, [])
     matters = switched or any(graph.has_mode_layers(program, instance) is not False for instance in instances)

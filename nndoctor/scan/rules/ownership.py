@@ -230,9 +230,11 @@ def _made_anew(program: Program, orphan: Orphan) -> Draft | None:
     made = next((event for event in program.of("made") if event.subject is model), None)
     if not twins or made is None or made.order < orphan.optimizer.order:
         return None
+    used = orphan.output.site
+    assert used is not None
     evidence = (
         (orphan.optimizer.site, "the optimizer holds the parameters of the one before"),
-        (Site(orphan.output.source, orphan.output.node), "the loss is computed with the new one"),  # type: ignore[arg-type]
+        (used, "the loss is computed with the new one"),
     )
     message = f"another `{model.cls.name}` is made here, and no optimizer holds its parameters"
     return Draft("ND212", made.site, message, evidence)
@@ -240,8 +242,10 @@ def _made_anew(program: Program, orphan: Orphan) -> Draft | None:
 
 def _forgotten(orphan: Orphan) -> Draft:
     name = _name(orphan.output)
+    used = orphan.output.site
+    assert used is not None
     evidence = (
-        (Site(orphan.output.source, orphan.output.node), "the loss is computed with it"),  # type: ignore[arg-type]
+        (used, "the loss is computed with it"),
         (orphan.backward.site, "its gradients are computed here, and nobody uses them"),
     )
     message = f"the parameters of `{name}` are in no optimizer; it keeps its initial weights"

@@ -97,7 +97,7 @@ def _padded_by_embedding(event: Event, way: list[Term]) -> Iterator[Draft]:
         if type(layer) is not Lib or type(index) is not Const or index.value is None:
             continue
         if any(id(source) in tokens for source in _way(term.inputs[0])):
-            yield _draft(event, str(index.value), Site(layer.source, layer.node), f"{index.value} is padding here")
+            yield _draft(event, str(index.value), layer.site, f"{index.value} is padding here")
             return
 
 

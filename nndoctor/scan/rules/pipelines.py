@@ -12,7 +12,7 @@ from nndoctor.scan.interpreter.kinds import held
 from nndoctor.scan.interpreter.states import EVAL
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules.batches import is_loader, source_of
-from nndoctor.scan.values import Const, Container, Instance, Lib, State, Term, Tuple, Value, leaves
+from nndoctor.scan.values import Const, Container, Instance, Lib, State, Term, Tuple, Value, is_false, leaves
 
 MAX_NESTING = 8  # of subsets in subsets, and of transforms in transforms; real ones stay below four
 
@@ -78,7 +78,7 @@ def in_one_script(one: Use, other: Use) -> bool:
 
 
 def _is_evaluation(event: Event) -> bool:
-    if type(event.grad) is Const and not event.grad.value:
+    if is_false(event.grad):
         return True
     return all(type(mode) is State and mode.name == EVAL for mode in event.options(event.details["mode"]))
 

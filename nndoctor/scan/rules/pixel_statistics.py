@@ -12,7 +12,7 @@ from nndoctor.scan.rules import pipelines, wording
 from nndoctor.scan.rules.batches import is_loader
 from nndoctor.scan.rules.pixels import numbers, way
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import Api, Const, Lib, Site, Value
+from nndoctor.scan.values import Api, Const, Lib, Value
 
 
 def normalisation(transform: Value) -> Lib | bool | None:
@@ -63,7 +63,7 @@ def _whose(mean: tuple[float, ...]) -> str | None:
 
 
 def _borrowed(step: Lib, own: str, other: str, shift: float) -> Draft:
-    site = Site(step.source, step.node)
+    site = step.site
     message = f"`{wording.text(site)}` normalises {own} with the numbers of {other}"
     confidence = Confidence.LIKELY if shift > MEAN_MATTERS else Confidence.POSSIBLE
     return Draft("ND608", site, message, (), confidence, None, f"Use the mean and the standard deviation of {own}.")
@@ -80,9 +80,9 @@ def _differently(loader: Lib, other: Lib) -> Iterator[Draft]:
     blamed, right = (step if type(step) is Lib else whole for step, whole in ((there, theirs), (here, ours)))
     how = "not normalised as" if type(here) is Lib else "normalised, unlike"
     message = f"the held-out images are {how} those that the model is trained on"
-    evidence = ((Site(right.source, right.node), "the training images go through this"),)
+    evidence = ((right.site, "the training images go through this"),)
     treatment = "Normalise both with the same numbers, those of the training set."
-    yield Draft("ND608", Site(blamed.source, blamed.node), message, evidence, Confidence.CERTAIN, None, treatment)
+    yield Draft("ND608", blamed.site, message, evidence, Confidence.CERTAIN, None, treatment)
 
 
 def _only_transform(loader: Lib) -> Lib | None:
@@ -173,10 +173,10 @@ IMAGENET_TOLERANCE = 0.05  # CIFAR's means, and those of other photographs, are 
 
 def _not_normalised(model: Lib, step: Lib, event: Event) -> Draft:
     missing = step.name != "Normalize"
-    site, name = Site(step.source, step.node), f"`{wording.text(Site(model.source, model.node))}`"
+    site, name = step.site, f"`{wording.text(model.site)}`"
     message = f"images go to the pretrained {name} without the normalisation that it was trained with"
     if not missing:
         message = f"`{wording.text(site)}` is not the normalisation that the pretrained {name} was trained with"
-    evidence = ((Site(model.source, model.node), "pretrained on ImageNet"), (event.site, "given the images here"))
+    evidence = ((model.site, "pretrained on ImageNet"), (event.site, "given the images here"))
     confidence = Confidence.CERTAIN if missing else Confidence.LIKELY
     return Draft("ND607", site, message, evidence, confidence)

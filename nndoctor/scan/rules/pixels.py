@@ -14,7 +14,7 @@ from nndoctor.scan.program import Program
 from nndoctor.scan.rules import pipelines, wording
 from nndoctor.scan.rules.batches import is_loader, source_of
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import NONE, Api, Const, Container, Lib, Site, Term, Tuple, Value
+from nndoctor.scan.values import NONE, Api, Const, Container, Lib, Term, Tuple, Value
 
 BYTE = 255  # what bytes are divided by; 256 is also the unit of depths in images of 16 bits
 
@@ -128,10 +128,10 @@ def _to_tensor(transform: Value) -> Lib | None:
 
 
 def _twice(division: Term, maker: Lib | Term) -> Draft:
-    assert division.source is not None and division.node is not None
-    site = Site(division.source, division.node)
+    site, made = division.site, maker.site
+    assert site is not None
     message = f"`{wording.text(site)}` scales pixels that `ToTensor` has already brought to 0 to 1"
-    evidence = ((Site(maker.source, maker.node), "scaled here"),) if maker.source and maker.node else ()
+    evidence = ((made, "scaled here"),) if made is not None else ()
     return Draft("ND608", site, message, evidence, Confidence.CERTAIN)
 
 
@@ -163,9 +163,9 @@ def _wrong_order(composed: Lib) -> Iterator[Draft]:
             early = step
         elif step.name in torch_api.TENSOR_MAKERS:
             if early is not None:
-                site = Site(early.source, early.node)
+                site = early.site
                 message = f"`{wording.text(site)}` stands before `{step.name}`: it needs a tensor and gets an image"
-                yield Draft("ND608", site, message, ((Site(step.source, step.node), "the tensor is made here"),))
+                yield Draft("ND608", site, message, ((step.site, "the tensor is made here"),))
             return
 
 
@@ -180,9 +180,9 @@ def _never_scaled(composed: Lib, inputs: list[Way]) -> Iterator[Draft]:
     fed = [entry for entry in inputs if _comes_through(entry.start, composed)]
     if cast is None or any(entry.changes for entry in fed):
         return
-    site = Site(cast.source, cast.node)
+    site = cast.site
     message = f"`{wording.text(site)}` leaves the pixels between 0 and 255"
-    evidence = ((Site(steps[made].source, steps[made].node), "bytes from here"),)
+    evidence = ((steps[made].site, "bytes from here"),)
     treatment = "Write `ToDtype(torch.float32, scale=True)`, which divides by 255."
     yield Draft("ND608", site, message, evidence, Confidence.LIKELY, None, treatment)
 

@@ -9,7 +9,7 @@ from nndoctor.scan.interpreter.estimators import FITTED, SPLITS
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import pipelines, wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import NONE, Const, Site, Term, Tuple, Value, leaves
+from nndoctor.scan.values import NONE, Const, Site, Term, Tuple, Value, is_none, leaves
 
 
 @rule("ND609")
@@ -19,10 +19,11 @@ def fit_before_split(program: Program) -> Iterator[Draft]:
     for site, order, arrays in _splits(program):
         for term in _behind(arrays, stored, order):
             learned = _learned(term)
-            if learned is None or id(learned.node) in reported or learned.source is None or learned.node is None:
+            fit = learned.site if learned is not None else None
+            if fit is None or id(fit.node) in reported:
                 continue
-            reported.add(id(learned.node))
-            yield _fitted(Site(learned.source, learned.node), site)
+            reported.add(id(fit.node))
+            yield _fitted(fit, site)
 
 
 def _fitted(fit: Site, split: Site) -> Draft:
@@ -55,22 +56,18 @@ def _cut(program: Program) -> Iterator[tuple[Site, int, Value]]:
     for term in (term for value in given for term in pipelines.origins(value, seen)):
         part = _slice(term)
         lower, upper = part.inputs[:2] if part is not None else (NONE, NONE)
-        if _is_none(lower) and not _is_none(upper):
+        if is_none(lower) and not is_none(upper):
             heads[id(term.inputs[0]), _bound(upper)] = term
-        elif _is_none(upper) and not _is_none(lower):
+        elif is_none(upper) and not is_none(lower):
             tails[id(term.inputs[0]), _bound(lower)] = term
     for key, head in heads.items():
-        if key in tails and head.source is not None and head.node is not None:
-            yield Site(head.source, head.node), len(program.events), head.inputs[0]
+        if key in tails and (site := head.site) is not None:
+            yield site, len(program.events), head.inputs[0]
 
 
 def _slice(term: Term) -> Term | None:
     part = term.inputs[1] if term.op == "index" and len(term.inputs) == 2 else None
     return part if type(part) is Term and part.op == "slice" and len(part.inputs) > 1 else None
-
-
-def _is_none(value: Value) -> bool:
-    return type(value) is Const and value.value is None
 
 
 def _bound(value: Value) -> object:

@@ -13,19 +13,7 @@ from nndoctor.scan.interpreter import kinds, states
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
-from nndoctor.scan.values import (
-    Const,
-    Container,
-    Function,
-    Instance,
-    Lib,
-    Site,
-    State,
-    Term,
-    Tuple,
-    Value,
-    leaves,
-)
+from nndoctor.scan.values import Container, Function, Instance, Lib, State, Term, Tuple, Value, is_false, leaves
 
 MAX_NESTING = 3  # lists of lists of modules
 # Methods that a class overrides to reach modules which torch does not.
@@ -44,11 +32,7 @@ def _is_weighted(part: Lib) -> bool:
     if operation not in torch_api.WEIGHTED_OPS:
         return False
     affine = part.args.get("affine") or part.args.get("elementwise_affine")
-    return not _is_false(affine) and not (part.name.startswith("InstanceNorm") and affine is None)
-
-
-def _is_false(value: Value) -> bool:
-    return type(value) is Const and not value.value
+    return not is_false(affine) and not (part.name.startswith("InstanceNorm") and affine is None)
 
 
 @rule("ND406")
@@ -119,7 +103,7 @@ def _hidden(event: Event, box: Value, hidden: list[Value]) -> Draft:
         f"`{text}` is a plain {kind}: the modules in it are not registered, so nothing trains, moves or saves them"
     )
     first = hidden[0]
-    evidence = ((Site(first.source, first.node), "not among the model's parameters"),)
+    evidence = ((first.site, "not among the model's parameters"),)
     instead = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList"
     return Draft("ND406", event.site, message, evidence, treatment=f"Make `{text}` an `{instead}`.")
 

@@ -67,14 +67,15 @@ def rounds(loop: Loop) -> tuple[Value, Number | None] | None:
     start = number(iterable.inputs[0]) if len(iterable.inputs) > 1 else None
     end = number(stop)
     first = start.value if start is not None else 0  # one that is unknown is where a run resumes
-    if first == 1 and type(stop) is Term and stop.op == "+" and _is_one(stop.inputs[1]):
+    if first == 1 and type(stop) is Term and stop.op == "+" and is_one(stop.inputs[1]):
         stop = stop.inputs[0]
     if end is None:
         return stop, None
     return stop, Number(end.value - first, end.is_default or (start is not None and start.is_default))
 
 
-def _is_one(value: Value) -> bool:
+def is_one(value: Value) -> bool:
+    """Whether a value is the constant 1."""
     return type(value) is Const and value.value == 1
 
 

@@ -30,7 +30,7 @@ def batch_first_mismatch(program: Program) -> Iterator[Draft]:
         if _is_batch_first(layer) is False and step in _STEPS[event.subject.op] and not _is_single(event.subject):
             name, end = wording.text(event.site), "last" if step else "first"
             message = f"`{name}` is the {end} example of the batch, not the {end} step: {layer.name} is not batch-first"
-            evidence = (*wording.made_at(event.subject), (Site(layer.source, layer.node), "made without batch_first"))
+            evidence = (*wording.made_at(event.subject), (layer.site, "made without batch_first"))
             yield Draft("ND418", event.site, message, evidence, Confidence.LIKELY)
 
 
@@ -42,14 +42,15 @@ def _given_batch_first(event: Event) -> Iterator[Draft]:
         return
     name = wording.text(wording.argument_site(event.site))
     message = f"{layer.name} takes (steps, batch, features), but the first dimension of `{name}` is the batch"
-    made = (Site(layer.source, layer.node), "made without batch_first")
+    made = (layer.site, "made without batch_first")
     yield Draft("ND418", event.site, message, (*_where(origins[0]), made), Confidence.CERTAIN)
 
 
 def _where(origin: Term | None) -> tuple[tuple[Site, str], ...]:
-    if origin is None or origin.source is None or origin.node is None:
+    site = origin.site if origin is not None else None
+    if site is None:
         return ()
-    return ((Site(origin.source, origin.node), "here the first dimension is the batch"),)
+    return ((site, "here the first dimension is the batch"),)
 
 
 def _batch_origin(tensor: Value) -> Term | None:
@@ -124,5 +125,5 @@ def bidirectional_last_step(program: Program) -> Iterator[Draft]:
             continue
         name = wording.text(event.site)
         message = f"`{name}` is the last step, of whose sequence the backward half of the {layer.name} saw one element"
-        evidence = (*wording.made_at(event.subject), (Site(layer.source, layer.node), "bidirectional"))
+        evidence = (*wording.made_at(event.subject), (layer.site, "bidirectional"))
         yield Draft("ND416", event.site, message, evidence, Confidence.CERTAIN)

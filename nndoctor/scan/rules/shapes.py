@@ -44,10 +44,8 @@ def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
 
 
 def _evidence(event: Event) -> tuple[tuple[Site, str], ...]:
-    term = event.subject
-    if type(term) is not Term or term.source is None or term.node is None:
-        return ()
-    return ((Site(term.source, term.node), "the tensor comes from here"),)
+    site = event.subject.site if type(event.subject) is Term else None
+    return ((site, "the tensor comes from here"),) if site is not None else ()
 
 
 @rule("ND601")
@@ -63,6 +61,7 @@ def _made_bytes(term: Term) -> tuple[tuple[Site, str], ...]:
     current = term
     while current.inputs and type(current.inputs[0]) is Term and current.inputs[0].dtype == "uint8":
         current = current.inputs[0]
-    if current.source is None or current.node is None:
+    site = current.site
+    if site is None:
         return ()
-    return ((Site(current.source, current.node), "bytes (uint8) from here"),)
+    return ((site, "bytes (uint8) from here"),)

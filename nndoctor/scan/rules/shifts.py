@@ -8,7 +8,7 @@ from nndoctor.scan import torch_api
 from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.program import Program
 from nndoctor.scan.shapes import Dim
-from nndoctor.scan.values import Const, Container, Lib, Term, Tuple, Value
+from nndoctor.scan.values import Const, Container, Lib, Term, Tuple, Value, is_none
 
 _COPIES = torch_api.TRANSPARENT | {"from_numpy", "as_tensor", "tensor", "asarray", "array", "long", "Tensor", "copy"}
 
@@ -57,7 +57,7 @@ def _cut_alike(first: Value, second: Value) -> bool:
     """Whether two indices choose the same."""
     if type(first) is Term and type(second) is Term and first.op == second.op == "slice":
         pairs = zip(first.inputs, second.inputs, strict=True)
-        return all(_is_none(a) is _is_none(b) and _difference(a, b) == 0 for a, b in pairs)
+        return all(is_none(a) is is_none(b) and _difference(a, b) == 0 for a, b in pairs)
     return first is second or (type(first) is Const is type(second) and first.value == second.value)
 
 
@@ -129,10 +129,10 @@ def _is_behind(slower: Term, faster: Term) -> bool:
     ours, theirs = _bounds(slower), _bounds(faster)
     if ours is None or theirs is None or _axes(slower) != _axes(faster):
         return False
-    if not (_is_none(ours[2]) and _is_none(theirs[2])) or _difference(theirs[0], ours[0]) != 1:
+    if not (is_none(ours[2]) and is_none(theirs[2])) or _difference(theirs[0], ours[0]) != 1:
         return False
-    open_end = _is_none(theirs[1]) and type(ours[1]) is Const and ours[1].value == -1
-    return open_end or (not _is_none(theirs[1]) and _difference(theirs[1], ours[1]) == 1)
+    open_end = is_none(theirs[1]) and type(ours[1]) is Const and ours[1].value == -1
+    return open_end or (not is_none(theirs[1]) and _difference(theirs[1], ours[1]) == 1)
 
 
 def _axes(term: Term) -> list[str]:
@@ -142,18 +142,14 @@ def _axes(term: Term) -> list[str]:
 def _first_of(term: Term) -> Value:
     bounds = _bounds(term)
     first, last, step = bounds if bounds is not None else (None, None, None)
-    return first.value if type(first) is Const and _is_none(last) and _is_none(step) else None
+    return first.value if type(first) is Const and is_none(last) and is_none(step) else None
 
 
 def _drops_last(logits: Value) -> bool:
     """Whether the logits of the last step were cut off."""
     cut = _last_slice(logits)
     bounds = _bounds(cut) if cut is not None else None
-    return bounds is not None and _is_none(bounds[0]) and type(bounds[1]) is Const and bounds[1].value == -1
-
-
-def _is_none(value: Value) -> bool:
-    return type(value) is Const and value.value is None
+    return bounds is not None and is_none(bounds[0]) and type(bounds[1]) is Const and bounds[1].value == -1
 
 
 def _difference(later: Value, earlier: Value) -> int | None:

@@ -10,7 +10,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import Dim
-from nndoctor.scan.values import Const, Lib, Site, Term, Value
+from nndoctor.scan.values import Const, Lib, Term, Value
 
 
 def _axis(event: Event, rank: int | None) -> int | None:
@@ -200,6 +200,6 @@ def _axis_draft(event: Event, softmax: Event, axis: int, classes: int) -> Draft:
     how = "without `dim` it is taken over" if softmax.details["axis"] is None else "it is taken over"
     last = "the last dimension" if classes == -1 else "dimension 1"
     message = f"`{wording.text(softmax.site)}`: {how} {over}, but {event.details['name']} reads the classes from {last}"
-    evidence = ((Site(event.site.source, event.site.node), "the loss"),)
+    evidence = ((event.site, "the loss"),)
     treatment = f"Pass `dim={classes}`: that is where the classes are."
     return Draft("ND110", softmax.site, message, evidence, treatment=treatment)

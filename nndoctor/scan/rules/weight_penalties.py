@@ -30,8 +30,8 @@ def regularisation_twice(program: Program) -> Iterator[Draft]:
 
 
 def _twice(event: Event, penalty: Term, optimizer: Lib, decay: float) -> Draft:
-    made = Site(optimizer.source, optimizer.node)
-    site = _site(penalty) or event.site
+    made = optimizer.site
+    site = penalty.site or event.site
     message = f"`{wording.text(site)}` is an L2 penalty, and {optimizer.name} decays the same weights by {decay:g}"
     return Draft("ND116", site, message, ((made, f"weight decay {decay:g} here"), (event.site, "back-propagated here")))
 
@@ -91,10 +91,6 @@ def _models_of(optimizer: Lib) -> set[int]:
     return {id(t.inputs[0]) for t in graph.ancestors(given, through_cuts=True) if t.op == "parameters"}
 
 
-def _site(term: Term) -> Site | None:
-    return Site(term.source, term.node) if term.source is not None and term.node is not None else None
-
-
 # A loop over the parameters that adds up something else
 
 
@@ -111,7 +107,7 @@ def _over_another_name(program: Program) -> Iterator[Draft]:
         norm = next((term for term in terms if term.op == "vector_norm"), None)
         if norm is None or any(_is_parameter(term) and term.inputs[0] is parameters for term in terms):
             continue
-        site = _site(norm) or event.site
+        site = norm.site or event.site
         evidence = ((Site(event.site.source, event.loops[-1].node), "for each of the parameters"),)
         message = f"`{wording.text(site)}` is the same for each parameter: it does not use the loop's variable"
         treatment = "Take the norm of the loop's variable, or give the optimizer a `weight_decay` instead of the loop."

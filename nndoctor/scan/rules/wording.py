@@ -95,9 +95,10 @@ def _dim(term: Term) -> object:
 
 def place(term: Term) -> str:
     """`file:line` of an operation."""
-    if term.source is None or term.node is None:
+    site = term.site
+    if site is None:
         return "elsewhere"
-    location = term.source.location(term.node)
+    location = site.source.location(site.node)
     cell = f"cell {location.cell}:" if location.cell is not None else ""
     return f"{location.path}:{cell}{location.line}"
 
@@ -108,22 +109,21 @@ def path(term: Term) -> tuple[tuple[Site, str], ...]:
     current = term
     made = origin(term)
     while current is not made and current.inputs:
-        if current.op in ("forward", "returned") and current.source is not None and current.node is not None:
-            steps.append((Site(current.source, current.node), _hop(current)))
+        if current.op in ("forward", "returned") and (site := current.site) is not None:
+            steps.append((site, _hop(current)))
         following = _carrier(current.inputs[0], current.act)
         if following is None:
             break
         current = following
-    if made.source is not None and made.node is not None:
-        steps.append((Site(made.source, made.node), f"{made.op.replace('_', '-')} here"))
+    if (site := made.site) is not None:
+        steps.append((site, f"{made.op.replace('_', '-')} here"))
     return tuple(_distinct(reversed(steps)))
 
 
 def made_at(term: Term) -> tuple[tuple[Site, str], ...]:
     """Where a tensor was computed."""
-    if term.source is None or term.node is None:
-        return ()
-    return ((Site(term.source, term.node), "computed here"),)
+    site = term.site
+    return ((site, "computed here"),) if site is not None else ()
 
 
 def _hop(term: Term) -> str:
