@@ -18,9 +18,11 @@ import pytest
 from nndoctor.requests import ScanRequest
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-# A case is a script, a notebook or a folder with a train.py; it lies in the folder of its kind.
-HEALTHY = sorted(FIXTURES.glob("*/healthy*"))
-SICK = sorted(FIXTURES.glob("*/sick*"))
+# A case is a script, a notebook or a folder with a train.py; it lies in the folder of its kind. Those in probe/ are
+# models for the other pass.
+KINDS = sorted(path for path in FIXTURES.iterdir() if path.is_dir() and path.name != "probe")
+HEALTHY = sorted(case for kind in KINDS for case in kind.glob("healthy*"))
+SICK = sorted(case for kind in KINDS for case in kind.glob("sick*"))
 
 MARK = re.compile(r"# <- (ND\d+)$")
 

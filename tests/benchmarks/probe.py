@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nndoctor.probe.subject import Subject
 
 ROOT = Path(__file__).parent.parent.parent
-ZOO = ROOT / "tests" / "probe" / "zoo"
+ZOO = ROOT / "fixtures" / "probe"
 CNN = "cnn"
 ROW = "{:6} {:20} {:>8} {:>8} {:>6} {:>9}"
 

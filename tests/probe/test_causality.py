@@ -55,7 +55,7 @@ def test_the_line_that_looks_ahead_is_found(name: str) -> None:
     _, (finding,) = examined(zoo.subject(name))
     assert (finding.severity, finding.confidence) == (Severity.ERROR, Confidence.CERTAIN)
     assert finding.location is not None
-    assert finding.location.path.endswith(f"zoo/sick/{name}.py")
+    assert finding.location.path.endswith(f"probe/sick/{name}.py")
     assert finding.location.line == zoo.sick_line(name)
     assert ADVICE[name] in finding.treatment
     assert "is trained to predict it" in finding.message

@@ -52,7 +52,7 @@ def test_the_line_that_mixes_is_found(name: str) -> None:
     result, (finding,) = examined(zoo.subject(name))
     assert result.status == "finding"
     assert finding.location
-    assert finding.location.path.endswith(f"zoo/sick/{name}.py")
+    assert finding.location.path.endswith(f"probe/sick/{name}.py")
     assert finding.location.line == zoo.sick_line(name)
     assert finding.source_line and finding.source_line.endswith("# <- sick")
     assert finding.measurements["expected"] == "0"

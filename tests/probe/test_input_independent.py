@@ -30,7 +30,7 @@ def test_healthy_models_follow_their_inputs(name: str) -> None:
 def test_the_place_where_the_input_is_lost_is_found(name: str) -> None:
     _, (finding,) = measured("NDP07", zoo.subject(name))
     assert finding.location is not None
-    assert finding.location.path.endswith(f"zoo/sick/{name}.py")
+    assert finding.location.path.endswith(f"probe/sick/{name}.py")
     assert finding.location.line == zoo.sick_line(name)
 
 

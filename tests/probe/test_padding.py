@@ -36,7 +36,7 @@ def test_padding_does_not_matter_to_healthy_models(name: str) -> None:
 def test_the_line_that_reads_the_padding_is_found(name: str) -> None:
     _, (finding,) = measured("NDP24", zoo.subject(name))
     assert finding.location is not None
-    assert finding.location.path.endswith(f"zoo/sick/{name}.py")
+    assert finding.location.path.endswith(f"probe/sick/{name}.py")
     assert finding.location.line == zoo.sick_line(name)
     assert finding.evidence[0].message.endswith("here the padding reaches real steps")
 

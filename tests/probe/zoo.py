@@ -1,11 +1,13 @@
-"""Small models with data, loss and optimizer: the healthy ones no probe may report, the sick ones one must.
+"""The models of fixtures/probe with data, loss and optimizer: the healthy no probe may report, the sick one must.
 
 Each module is a target of `nndoctor probe`: `build_model` and `loader`, and where they have them `loss`,
 `optimizer` or `step`. A sick module marks the line to blame with `# <- sick`.
 """
 
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nndoctor.probe.build import build_subject
@@ -13,7 +15,11 @@ from nndoctor.probe.effort import EFFORTS, Effort
 from nndoctor.probe.subject import Subject
 from nndoctor.requests import ProbeRequest
 
-HEALTHY = tuple(sorted(path.stem for path in (Path(__file__).parent / "healthy").glob("[a-z]*.py")))
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+PACKAGE = "probe"  # what the modules are called from fixtures/
+sys.path.insert(0, str(FIXTURES))
+
+HEALTHY = tuple(sorted(path.stem for path in (FIXTURES / PACKAGE / "healthy").glob("[a-z]*.py")))
 
 SICK = {
     "all_zero_init": "NDP03",
@@ -114,18 +120,17 @@ SICK = {
 
 def path(name: str) -> Path:
     """The file of a module of the zoo."""
-    kind = "healthy" if name in HEALTHY else "sick"
-    return Path(__file__).parent / kind / f"{name}.py"
+    return FIXTURES / PACKAGE / _kind(name) / f"{name}.py"
 
 
 def entrypoint(name: str, attribute: str) -> str:
     """What a user would write on the command line for it."""
-    return f"{__name__}.{path(name).parent.name}.{name}:{attribute}"
+    return f"{PACKAGE}.{_kind(name)}.{name}:{attribute}"
 
 
-def module(name: str):
+def module(name: str) -> ModuleType:
     """The module itself."""
-    return import_module(f"{__name__}.{path(name).parent.name}.{name}")
+    return import_module(f"{PACKAGE}.{_kind(name)}.{name}")
 
 
 def request(name: str, **options: Any) -> ProbeRequest:
@@ -145,3 +150,7 @@ def sick_line(name: str) -> int:
     """The line to blame, counted from 1."""
     lines = path(name).read_text(encoding="utf-8").splitlines()
     return next(number for number, line in enumerate(lines, start=1) if line.endswith("# <- sick"))
+
+
+def _kind(name: str) -> str:
+    return "healthy" if name in HEALTHY else "sick"
