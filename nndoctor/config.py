@@ -1,32 +1,23 @@
-"""Settings: `[tool.nndoctor]` in pyproject.toml, and the command line over it."""
+"""Settings: `[tool.nndoctor]` of pyproject.toml or an nndoctor.toml, and the command line over it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nndoctor.errors import UserError
 from nndoctor.findings import Severity
+from nndoctor.layers import OPTION, Layer, read_layers
 from nndoctor.selection import near, resolve, split_selectors
 
 EFFORTS = ("quick", "normal", "full")
 SEVERITIES = tuple(severity.value for severity in Severity)
-KEYS = (
-    "select",
-    "extend-select",
-    "ignore",
-    "exclude",
-    "pedantic",
-    "fail-on",
-    "per-file-ignores",
-    "minimum-torch",
-    "probe",
-)
-PROBE_KEYS = ("device", "seed", "effort", "select")
+PROBE, PER_FILE = "probe", "per-file-ignores"
 
 Value = TypeVar("Value")
+Key = tuple[str, ...]  # the tables that hold it, and its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +39,30 @@ class Settings:
     exclude: tuple[str, ...] = ()
     pedantic: bool = False
     fail_on: Severity = Severity.WARNING
+    baseline: Path | None = None  # the file of old findings
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)
     minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     base: Path | None = None  # where the patterns start: the directory of the file
 
 
-def load_settings(start: Path, config: Path | None = None) -> Settings:
-    """Settings of `config`, or of the nearest pyproject.toml at or above `start` that has a table for nndoctor."""
-    if config is not None:
-        table = _read_table(config)
-        if table is None:
-            raise UserError(f"{config}: there is no [tool.nndoctor] table in it")
-        return _settings(table, config)
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        path = folder / "pyproject.toml"
-        if path.is_file() and (table := _read_table(path)) is not None:
-            return _settings(table, path)
-    return Settings()
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting that somebody made."""
+
+    value: Any  # as the doctor uses it
+    written: Any  # as TOML has it
+    origin: str  # the file, or the option
+
+
+def load_settings(start: Path, config: Sequence[str] | None = None, isolated: bool = False) -> Settings:
+    """Settings of the nearest file at or above `start`, or of the one in `config`, and of its KEY=VALUE."""
+    return _settings(read_layers(start, config or (), isolated))
+
+
+def entries(layers: Sequence[Layer]) -> dict[Key, Entry]:
+    """Every setting that the layers make, of those made twice the stronger; raises UserError for a wrong one."""
+    return {key: entry for layer in layers for key, entry in _entries(layer)}
 
 
 def with_options(
@@ -78,6 +74,7 @@ def with_options(
     exclude: Sequence[str] | None = None,
     pedantic: bool | None = None,
     fail_on: str | None = None,
+    baseline: Path | None = None,
 ) -> Settings:
     """The command line over the file: `select` replaces what the file selects and ignores, lists add to its lists."""
     if select:
@@ -90,6 +87,7 @@ def with_options(
         exclude=(*settings.exclude, *(exclude or ())),
         pedantic=settings.pedantic if pedantic is None else pedantic,
         fail_on=Severity(fail_on or settings.fail_on),
+        baseline=baseline or settings.baseline,
     )
 
 
@@ -97,102 +95,115 @@ def _resolve_options(options: Sequence[str] | None, name: str) -> frozenset[str]
     return resolve(split_selectors(options or ()), name)
 
 
-def _read_table(path: Path) -> dict[str, Any] | None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot read it: {error}") from error
-    if "nndoctor" not in text:
-        return None
-    import tomli
-
-    try:
-        tools = tomli.loads(text).get("tool", {})
-    except tomli.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
-    table = tools.get("nndoctor") if isinstance(tools, dict) else None
-    if table is not None and not isinstance(table, dict):
-        raise UserError(f"{path}: tool.nndoctor must be a table")
-    return table
+def field_of(key: str) -> str:
+    """What the setting is called in Settings or ProbeSettings."""
+    return key.replace("-", "_")
 
 
-def _settings(table: dict[str, Any], path: Path) -> Settings:
-    section = _Section(table, f"{path}: [tool.nndoctor]")
-    section.refuse_keys_outside(KEYS)
-    select = section.codes("select")
-    added = section.codes("extend-select") or frozenset()
-    ignores = section.section("per-file-ignores")
+def _settings(layers: Sequence[Layer]) -> Settings:
+    made = {key: entry.value for key, entry in entries(layers).items()}
+    base = next((layer.folder for layer in reversed(layers) if layer.name != OPTION), None)
+    select, added = made.pop(("select",), None), made.pop(("extend-select",), frozenset())
+    fields = {field_of(key[-1]): value for key, value in made.items() if len(key) == 1}
     return Settings(
         select=None if select is None else select | added,
-        ignore=section.codes("ignore") or frozenset(),
-        exclude=tuple(section.strings("exclude") or ()),
-        pedantic=section.value("pedantic", bool, "true or false") or False,
-        fail_on=Severity(section.choice("fail-on", SEVERITIES) or Severity.WARNING),
-        per_file_ignores={pattern: ignores.codes(pattern) or frozenset() for pattern in ignores.table},
-        minimum_torch=section.version("minimum-torch"),
-        probe=_probe_settings(section.section("probe")),
-        base=path.resolve().parent,
-    )
-
-
-def _probe_settings(section: _Section) -> ProbeSettings:
-    section.refuse_keys_outside(PROBE_KEYS)
-    default = ProbeSettings()
-    return ProbeSettings(
-        device=section.value("device", str, 'a string such as "cuda"') or default.device,
-        seed=section.value("seed", int, "an integer") or default.seed,
-        effort=section.choice("effort", EFFORTS) or default.effort,
-        select=section.codes("select"),
+        per_file_ignores={key[1]: codes for key, codes in made.items() if key[0] == PER_FILE},
+        probe=ProbeSettings(**{field_of(key[1]): value for key, value in made.items() if key[0] == PROBE}),
+        base=base,
+        **fields,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One TOML table and how to call it in a complaint."""
+    """One TOML table of a layer, and how to call it in a complaint."""
 
     table: Mapping[str, Any]
-    where: str
+    layer: Layer
+    header: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.layer.name}: [{self.header}]" if self.header else self.layer.name
 
     def refuse_keys_outside(self, known: Sequence[str]) -> None:
         for key in self.table:
+            if key == "tool" and not self.header:
+                raise UserError(f"{self.where}: the keys of [tool.nndoctor] stand at the top here, without a header")
             if key not in known:
                 raise UserError(f"{self.where} has no key {key!r}{near(key, known)}")
 
-    def value(self, key: str, kind: type[Value], wanted: str) -> Value | None:
-        value = self.table.get(key)
+    def value(self, key: str, kind: type[Value], wanted: str) -> Value:
+        value = self.table[key]
         # type(), because True is an int to isinstance
-        if value is not None and type(value) is not kind:
+        if type(value) is not kind:
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return value
 
-    def choice(self, key: str, choices: Sequence[str]) -> str | None:
+    def choice(self, key: str, choices: Sequence[str]) -> str:
         wanted = f"one of {', '.join(choices)}"
         value = self.value(key, str, wanted)
-        if value is not None and value not in choices:
+        if value not in choices:
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return value
 
-    def version(self, key: str) -> tuple[int, int] | None:
+    def version(self, key: str) -> tuple[int, int]:
         wanted = 'a version such as "2.4"'
-        value = self.value(key, str, wanted)
-        if value is None:
-            return None
-        major, _, rest = value.partition(".")
+        major, _, rest = self.value(key, str, wanted).partition(".")
         minor = rest.partition(".")[0] or "0"
         if not (major.isdecimal() and minor.isdecimal()):
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return int(major), int(minor)
 
-    def strings(self, key: str) -> list[str] | None:
+    def strings(self, key: str) -> tuple[str, ...]:
         values = self.value(key, list, "a list of strings")
-        if values is not None and not all(isinstance(value, str) for value in values):
+        if not all(isinstance(value, str) for value in values):
             raise UserError(f"{self.where}: {key} must be a list of strings")
-        return values
+        return tuple(values)
 
-    def codes(self, key: str) -> frozenset[str] | None:
-        selectors = self.strings(key)
-        return None if selectors is None else resolve(selectors, f"{self.where}: {key}")
+    def codes(self, key: str) -> frozenset[str]:
+        return resolve(self.strings(key), f"{self.where}: {key}")
+
+    def path(self, key: str) -> Path:
+        return self.layer.folder / Path(self.value(key, str, "the path of a file")).expanduser()
 
     def section(self, key: str) -> _Section:
-        table = self.value(key, dict, "a table") or {}
-        return _Section(table, f"{self.where.removesuffix(']')}.{key}]")
+        header = f"{self.header}.{key}" if self.header else key
+        return _Section(self.value(key, dict, "a table"), self.layer, header)
+
+
+Reader = Callable[[_Section, str], Any]
+KEYS: Mapping[str, Reader] = {
+    "select": _Section.codes,
+    "extend-select": _Section.codes,
+    "ignore": _Section.codes,
+    "exclude": _Section.strings,
+    "pedantic": lambda section, key: section.value(key, bool, "true or false"),
+    "fail-on": lambda section, key: Severity(section.choice(key, SEVERITIES)),
+    "baseline": _Section.path,
+    "minimum-torch": _Section.version,
+}
+PROBE_KEYS: Mapping[str, Reader] = {
+    "device": lambda section, key: section.value(key, str, 'a string such as "cuda"'),
+    "seed": lambda section, key: section.value(key, int, "an integer"),
+    "effort": lambda section, key: section.choice(key, EFFORTS),
+    "select": _Section.codes,
+}
+
+
+def _entries(layer: Layer) -> Iterator[tuple[Key, Entry]]:
+    section = _Section(layer.table, layer, layer.header)
+    section.refuse_keys_outside((*KEYS, "extend", PER_FILE, PROBE))
+    yield from _read(section, (), {key: KEYS[key] for key in layer.table if key in KEYS})
+    if PER_FILE in layer.table:
+        ignores = section.section(PER_FILE)
+        yield from _read(ignores, (PER_FILE,), dict.fromkeys(ignores.table, _Section.codes))
+    if PROBE in layer.table:
+        probe = section.section(PROBE)
+        probe.refuse_keys_outside(tuple(PROBE_KEYS))
+        yield from _read(probe, (PROBE,), {key: PROBE_KEYS[key] for key in probe.table})
+
+
+def _read(section: _Section, tables: Key, readers: Mapping[str, Reader]) -> Iterator[tuple[Key, Entry]]:
+    for key, reader in readers.items():
+        yield (*tables, key), Entry(reader(section, key), section.table[key], section.layer.name)

@@ -83,7 +83,7 @@ def test_a_named_file_is_read_instead(project, tmp_path: Path) -> None:
     project("[tool.nndoctor]\npedantic = true\n")
     other = tmp_path / "other.toml"
     other.write_text('[tool.nndoctor]\nfail-on = "info"\n', encoding="utf-8")
-    settings = load_settings(tmp_path, other)
+    settings = load_settings(tmp_path, [str(other)])
     assert (settings.pedantic, settings.fail_on) == (False, Severity.INFO)
 
 
@@ -91,7 +91,7 @@ def test_a_named_file_needs_the_table(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[tool.black]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"there is no \[tool\.nndoctor\] table"):
-        load_settings(tmp_path, other)
+        load_settings(tmp_path, [str(other)])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from nndoctor import __version__
 from nndoctor.cli.catalogue import explain, rules
 from nndoctor.cli.probe import probe
 from nndoctor.cli.scan import scan
+from nndoctor.cli.settings import config
 from nndoctor.errors import UserError
 
 COULD_NOT_RUN = 2
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (scan, probe, explain, rules):
+for command in (scan, probe, explain, rules, config):
     app.command()(command)
 
 

@@ -46,6 +46,10 @@ FailOn = Annotated[
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 where findings alone would give 1.")]
 Statistics = Annotated[bool, typer.Option("--statistics", help="Show how often each rule found something, no more.")]
 Config = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Read [tool.nndoctor] from this TOML file."),
+    list[str] | None,
+    typer.Option(
+        metavar="FILE|KEY=VALUE",
+        help="Read the settings from this TOML file, or make one of them, in TOML: --config 'probe.effort=\"quick\"'.",
+    ),
 ]
+Isolated = Annotated[bool, typer.Option("--isolated", help="Read no file of settings.")]

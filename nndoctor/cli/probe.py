@@ -54,6 +54,7 @@ def probe(
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
     config: options.Config = None,
+    isolated: options.Isolated = False,
 ) -> None:
     """Import the model and the data, run short experiments, and report what they measure.
 
@@ -73,7 +74,7 @@ def probe(
     from nndoctor.selection import of_pass
 
     outputs = wanted(output_format, output_file, statistics)
-    settings = load_settings(Path(), config)
+    settings = load_settings(Path(), config, isolated)
     settings = with_options(
         replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
     )

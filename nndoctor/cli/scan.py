@@ -60,6 +60,7 @@ def scan(
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
     config: options.Config = None,
+    isolated: options.Isolated = False,
     fix: Fix = False,
     unsafe_fixes: UnsafeFixes = False,
     diff: Diff = False,
@@ -85,7 +86,7 @@ def scan(
     named = tuple(paths or [Path()])
     stdin = _read_stdin(named, stdin_filename)
     settings = with_options(
-        load_settings(named[0] if stdin is None else Path(stdin_filename or "."), config),
+        load_settings(named[0] if stdin is None else Path(stdin_filename or "."), config, isolated),
         select=select,
         extend_select=extend_select,
         ignore=ignore,
