@@ -114,14 +114,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A measured curve or matrix: `values` is a list, or a list of rows."""
+    """Measured values: a curve, figures of named things such as layers, or a matrix as a list of rows."""
 
     values: tuple[float, ...] | tuple[tuple[float, ...], ...]
     label: str
-    x: tuple[float, ...] | None = None  # positions of the values, for instance learning rates
+    x: tuple[float, ...] | None = None  # positions of the values, or of a matrix's columns; for instance learning rates
     x_label: str = "step"
     log_x: bool = False
     references: Mapping[str, float] = field(default_factory=dict)  # horizontal lines, for instance ln C
+    y_label: str = ""  # the quantity; curves of a probe that share it are drawn on the same axes
+    names: tuple[str, ...] = ()  # what each value belongs to, for instance a layer; then it is no curve
+    marks: Mapping[str, float] = field(default_factory=dict)  # vertical lines, for instance the user's rate
+    band: tuple[float, float] | None = None  # the stretch of x that is as it should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a scan was asked to examine, and what of it could not or need not be examined."""
+
+    asked: tuple[str, ...] = ()  # reported paths of the files, those that an import leads to left out
+    without_torch: int = 0  # files of these that neither name torch nor import what does
+    unparsed: int = 0  # files, the imported ones included
+    cells: int = 0  # of notebooks, that could not be parsed
+    unchanged: int = 0  # files left out because only changed ones were asked for
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One check-up."""
 
@@ -158,6 +173,7 @@ class Report:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()  # facts about the check-up itself, for instance which loss was used and why
     files: int = 0  # files examined by the static pass
+    coverage: Coverage = Coverage()
     seconds: float = 0.0
 
     def count(self, severity: Severity) -> int:

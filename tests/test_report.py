@@ -404,6 +404,10 @@ def test_json_of_probes_and_failures() -> None:
                     "x_label": "step",
                     "log_x": False,
                     "references": {"ln C": 2.3},
+                    "y_label": "",
+                    "names": [],
+                    "marks": {},
+                    "band": None,
                 }
             },
             "seconds": 1.5,

@@ -137,7 +137,8 @@ def _failure(plain: Mapping[str, Any]) -> Failure:
 
 def _series(plain: Mapping[str, Any]) -> Series:
     values = tuple(tuple(row) if isinstance(row, list) else row for row in plain["values"])
-    return Series(**{**plain, "values": values, "x": None if plain["x"] is None else tuple(plain["x"])})
+    x, band = (None if plain[name] is None else tuple(plain[name]) for name in ("x", "band"))
+    return Series(**{**plain, "values": values, "x": x, "band": band, "names": tuple(plain["names"])})
 
 
 def _result(plain: Mapping[str, Any]) -> ProbeResult:

@@ -91,6 +91,10 @@ def _series(series: Series) -> dict[str, Any]:
         "x_label": series.x_label,
         "log_x": series.log_x,
         "references": dict(series.references),
+        "y_label": series.y_label,
+        "names": series.names,
+        "marks": dict(series.marks),
+        "band": series.band,
     }
 
 

@@ -42,7 +42,7 @@ def activations(subject: Subject, effort: Effort) -> Outcome:
         summary=_summary(readings, layers),
         findings=(found,) if found else (),
         measurements=_figures(readings, layers),
-        series=_series(layers),
+        series=_series(readings, layers),
         steps=len(batches),
     )
 
@@ -64,15 +64,19 @@ def _summary(readings: list[Reading], layers: list[Reading]) -> str:
     return text if ratio is None else f"{text}; the gradient in front is {ratio:.2g} of that behind"
 
 
-def _series(layers: list[Reading]) -> Mapping[str, Series]:
-    if not layers:
-        return {}
-    sizes = tuple(each.size for each in layers)
-    gradients = tuple(each.gradient or 0.0 for each in layers)
-    return {
-        "size": Series(sizes, "root mean square of the outputs", x_label="layer, from input to output"),
-        "gradient": Series(gradients, "norm of the gradient", x_label="layer, from input to output"),
-    }
+def _series(readings: list[Reading], layers: list[Reading]) -> Mapping[str, Series]:
+    series = {}
+    if layers:
+        series["size"] = _by_layer(layers, [each.size for each in layers], "root mean square of the outputs")
+        series["gradient"] = _by_layer(layers, [each.gradient or 0.0 for each in layers], "norm of the gradient")
+    if rectifiers := [each for each in readings if each.units]:
+        series["dead"] = _by_layer(rectifiers, [each.dead for each in rectifiers], "share of dead units")
+    return series
+
+
+def _by_layer(layers: list[Reading], values: list[float], label: str) -> Series:
+    names = tuple(each.module or each.name for each in layers)
+    return Series(tuple(values), label, x_label="layer, from input to output", names=names)
 
 
 def _growth(layers: list[Reading]) -> float:

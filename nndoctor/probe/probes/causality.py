@@ -206,4 +206,10 @@ def _summary(future: float, past: float, shift: int) -> str:
 
 def _series(measured: Dependence) -> Series:
     rows = tuple(tuple(row) for row in measured.matrix.tolist())
-    return Series(rows, "effect of the input at a step (column) on the output at a step (row)", x_label="changed step")
+    return Series(
+        rows,
+        "effect of the input at a step (column) on the output at a step (row)",
+        x=tuple(map(float, measured.edited)),
+        x_label="changed step",
+        y_label="step of the output",
+    )

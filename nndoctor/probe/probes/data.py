@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nndoctor.findings import Confidence, Figure, Finding, Severity
+from nndoctor.findings import Confidence, Figure, Finding, Series, Severity
 from nndoctor.probe.batch import Batch, leaves
 from nndoctor.probe.blame import describe_error
 from nndoctor.probe.effort import Effort
@@ -33,6 +33,7 @@ LONG_RUN = 64
 # Always answering the most frequent class is then right this often.
 IMBALANCED = 0.95
 ENOUGH_LABELS = 100
+MOST_CLASSES = 100  # that a reader can tell apart by their number; more are shown by frequency alone
 # Data sets hold a few duplicates (CIFAR 3 %); a split that leaks shares far more.
 LEAKING = 0.05
 
@@ -57,6 +58,7 @@ def data(subject: Subject, effort: Effort) -> Outcome:
         summary=_summary(sight),
         findings=tuple(findings),
         measurements=_figures(sight),
+        series={"balance": _balance(sight.labels)} if sight.labels else {},
         steps=1,
     )
 
@@ -310,6 +312,17 @@ def _figures(sight: Sight) -> dict[str, Figure]:
     if sight.validation:
         figures["validation examples seen in training"] = sight.validation.shared_with(sight.rows)
     return figures
+
+
+def _balance(labels: Labels) -> Series:
+    """How often each class occurs; of very many classes, the frequencies from the highest to the lowest."""
+    even = {"all alike": len(labels.values) / labels.classes}
+    if labels.classes > MOST_CLASSES:
+        frequencies = tuple(float(count) for _, count in labels.counts.most_common())
+        return Series(frequencies, "how often each label occurs", x_label="label, by frequency", references=even)
+    counts = tuple(float(labels.counts[label]) for label in range(labels.classes))
+    names = tuple(map(str, range(labels.classes)))
+    return Series(counts, "how often each label occurs", x_label="label", names=names, references=even)
 
 
 def _summary(sight: Sight) -> str:

@@ -176,4 +176,5 @@ def _summary(readings: dict[Setting, Reading], worst: Reading) -> str:
 
 def _series(measured: Influence) -> Series:
     rows = tuple(tuple(row) for row in measured.matrix.tolist())
-    return Series(rows, "effect of the example (column) on the output (row)", x_label="example")
+    label = "effect of the example (column) on the output (row)"
+    return Series(rows, label, x_label="changed example", y_label="output of example")

@@ -254,8 +254,10 @@ def _figures(fits: Fits | None) -> dict[str, Figure]:
 
 def _series(fits: Fits) -> dict[str, Series]:
     return {
-        "loss": Series(fits.real, "loss on the batches as they are"),
-        "loss without inputs": Series(fits.blank, "loss on batches with the same input for every example"),
+        "loss": Series(fits.real, "loss on the batches as they are", y_label="loss"),
+        "loss without inputs": Series(
+            fits.blank, "loss on batches with the same input for every example", y_label="loss"
+        ),
     }
 
 

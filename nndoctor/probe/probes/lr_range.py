@@ -71,12 +71,12 @@ def _flat(swept: Sweep) -> Outcome:
         raise NotApplicableError("the loss is not finite before the first step")
     band = f"{_short(swept.rates[0])} to {_short(swept.rates[-1])}"
     text = f"one step a rate from {band} lowers the loss by less than {NO_FALL:.0%}: no rate stands out"
-    return Outcome(summary=text, series={"loss by rate": _series(swept, None)}, steps=swept.steps)
+    return Outcome(summary=text, series={"loss by rate": _series(swept, None, trains=False)}, steps=swept.steps)
 
 
 def _unfinished(swept: Sweep) -> Outcome:
     text = f"time was up at rate {_short(swept.rates[-1])}, so nothing can be said; --effort full waits longer"
-    return Outcome(summary=text, series={"loss by rate": _series(swept, None)}, steps=swept.steps)
+    return Outcome(summary=text, series={"loss by rate": _series(swept, None, trains=False)}, steps=swept.steps)
 
 
 def _try_out(subject: Subject, swept: Sweep, rate: float, deadline: float) -> Verdict | None:
@@ -116,7 +116,9 @@ def _summary(swept: Sweep, rate: float | None, name: str) -> str:
     return f"with {name}, {band}" if rate is None else f"yours {_short(rate)}; {band}"
 
 
-def _series(swept: Sweep, rate: float | None) -> Series:
+def _series(swept: Sweep, rate: float | None, *, trains: bool = True) -> Series:
+    """With the rates that train, unless the loss fell at none."""
+    marks = {"suggested": swept.suggestion} if trains else {}
     return Series(
         values=swept.smoothed,
         label="smoothed loss" if rate is None else f"smoothed loss (your rate is {_short(rate)})",
@@ -124,6 +126,9 @@ def _series(swept: Sweep, rate: float | None) -> Series:
         x_label="learning rate",
         log_x=True,
         references={"start": swept.start} if swept.smoothed else {},
+        y_label="loss",
+        marks=marks if rate is None else {**marks, "yours": rate},
+        band=(swept.lowest, swept.highest) if trains else None,
     )
 
 

@@ -126,9 +126,12 @@ def _summary(start: Start, attempt: Attempt | None) -> str:
 
 def _series(start: Start, attempt: Attempt) -> Series:
     known = {"floor": start.floor, "best constant": start.references.prior, "zero outputs": start.references.zero}
+    known[f"floor behind a {start.confined.name}"] = start.floors.of_range
+    known["floor of equal inputs"] = start.floors.of_equal_inputs
     return Series(
         values=attempt.best.curve.losses,
         label="loss on the same examples",
+        y_label="loss",
         references={name: value for name, value in known.items() if value is not None and math.isfinite(value)},
     )
 

@@ -194,6 +194,6 @@ def _series(seen: Dynamics) -> dict[str, Series]:
     if not seen.flips:
         return {"spread": Series(seen.spread, "deviation of the outputs for a fixed batch")}
     return {
-        "flips": Series(seen.flips, "share of predictions that flip"),
-        "dominance": Series(seen.dominance, "share of the commonest prediction"),
+        "flips": Series(seen.flips, "share of predictions that flip", y_label="share"),
+        "dominance": Series(seen.dominance, "share of the commonest prediction", y_label="share"),
     }

@@ -84,10 +84,12 @@ def _summary(training: Training) -> str:
 
 
 def _series(training: Training) -> Mapping[str, Series]:
-    values = tuple(training.first_updates[name] for name in training.parameters if name in training.first_updates)
-    if not values:
+    names = tuple(name for name in training.parameters if name in training.first_updates)
+    if not names:
         return {}
-    return {"first update": Series(values, "first update by weights", x_label="matrix, from input to output")}
+    values = tuple(training.first_updates[name] for name in names)
+    label, order = "first update by weights", "matrix, from input to output"
+    return {"first update": Series(values, label, x_label=order, names=names)}
 
 
 def _finding(
