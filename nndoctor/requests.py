@@ -21,6 +21,7 @@ class ScanRequest:
     force_exclude: bool = False  # excluded files stay out even if they are named one by one
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
     minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
+    only: frozenset[str] | None = None  # real paths: of the files found, examine these; none means all
     stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
     stdin_filename: str | None = None
     texts: Mapping[Path, str] = field(default_factory=dict)  # what these files read like, whatever the disk says
@@ -36,6 +37,9 @@ class ProbeRequest:
     loss: str | None = None
     optimizer: str | None = None
     step: str | None = None
+    scheduler: str | None = None
+    epochs: int | None = None  # of the run that the user means to do; none: as the script says
+    steps_per_epoch: int | None = None  # of the optimizer; none: as many as the loader has batches
     inputs: str | None = None  # what part of a batch the model is given
     targets: str | None = None  # what part of a batch the loss is given
     device: str = "cpu"  # or "cuda", "cuda:1", "mps", "auto"

@@ -6,13 +6,14 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, Report, Severity, is_advice
+from nndoctor.findings import Confidence, Coverage, Evidence, Failure, Finding, Location, Report, Severity, is_advice
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.files import discover
-from nndoctor.scan.source import SourceFile, mentions_torch, source_from_text, source_of
+from nndoctor.scan.source import SourceFile, mentions_torch, reported_path, source_from_text, source_of
 
 if TYPE_CHECKING:
     from nndoctor.scan.program import Program
@@ -32,7 +33,8 @@ def scan(request: ScanRequest) -> Report:
     project = Project(request.root)
     for path, text in request.texts.items():
         project.add(source_of(path, request.root, text))
-    sources, examined = _sources(request, project)
+    sources, coverage = _sources(request, project)
+    examined = len(coverage.asked)
     findings: list[Finding] = []
     failures: list[Failure] = []
     if sources:
@@ -42,7 +44,8 @@ def scan(request: ScanRequest) -> Report:
         with collector_off():
             program = run_program(project, sources)
         program.minimum_torch = request.minimum_torch
-        examined = len({*program.sources, *sources})
+        followed = {*program.sources, *sources}
+        examined, coverage = len(followed), _covered(coverage, followed)
         findings = [*_findings(program, request), *_unparsed(sources, request), *_hygiene(sources, request)]
         failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
     return Report(
@@ -51,18 +54,28 @@ def scan(request: ScanRequest) -> Report:
         findings=tuple(sorted(findings, key=lambda finding: finding.order)),
         failures=tuple(failures),
         files=examined,
+        coverage=coverage,
         seconds=time.perf_counter() - started,
     )
 
 
-def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], int]:
-    """The files to interpret, and how many were looked at."""
+def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], Coverage]:
+    """The files to interpret, and those that were asked for."""
     if request.stdin is not None:
         source = source_from_text(request.stdin, request.stdin_filename or "<stdin>")
         project.add(source)
-        return [source], 1
-    paths = list(discover(request.paths, request.base or request.root, request.exclude, request.force_exclude))
-    return [project.source(path) for path in paths if _matters(path, project)], len(paths)
+        return [source], Coverage((source.display,))
+    found = discover(request.paths, request.base or request.root, request.exclude, request.force_exclude)
+    paths = [path for path in found if request.only is None or os.path.realpath(path) in request.only]
+    sources = [project.source(path) for path in paths if _matters(path, project)]
+    asked = tuple(reported_path(path, request.root) for path in paths)
+    return sources, Coverage(asked, len(paths) - len(sources), unchanged=len(found) - len(paths))
+
+
+def _covered(coverage: Coverage, sources: Iterable[SourceFile]) -> Coverage:
+    """With what could not be parsed."""
+    unparsed = sum(source.module is None for source in sources)
+    return replace(coverage, unparsed=unparsed, cells=sum(len(source.failures) for source in sources) - unparsed)
 
 
 _IMPORT = re.compile(rb"^\s*(?:from\s+([.\w]+)\s+import|import\s+([.\w]+))", re.MULTILINE)

@@ -40,7 +40,7 @@ def mentions_torch(data: bytes) -> bool:
 def read_source(path: Path, root: Path) -> SourceFile:
     """A `.py` or `.ipynb` file. Never raises: what is wrong with it is in its `failures`."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
-    display = _display(absolute, root)
+    display = reported_path(absolute, root)
     try:
         text = read_text(absolute)
     except OSError as error:
@@ -64,7 +64,7 @@ def encoded(text: str, data: bytes) -> bytes:
 def source_of(path: Path, root: Path, text: str) -> SourceFile:
     """A file that reads like `text`, whatever the disk says."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
-    return _source(absolute, _display(absolute, root), text)
+    return _source(absolute, reported_path(absolute, root), text)
 
 
 def source_from_text(text: str, display: str) -> SourceFile:
@@ -188,7 +188,8 @@ def _unreadable(path: Path, display: str, message: str) -> SourceFile:
     return source
 
 
-def _display(path: Path, root: Path) -> str:
+def reported_path(path: Path, root: Path) -> str:
+    """How reports call a file: relative to the root, with forward slashes."""
     try:
         return path.relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
     except ValueError:

@@ -16,7 +16,7 @@ from programs import MAIN, Mark, marks, notebook, reported, scan_files, write
 
 import nndoctor
 from nndoctor.errors import UserError
-from nndoctor.findings import Confidence, Report, Severity
+from nndoctor.findings import Confidence, Coverage, Report, Severity
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.engine import scan
 from nndoctor.scan.interpreter.statements import EXECUTE
@@ -449,3 +449,12 @@ def test_the_user_s_code_is_not_run(tmp_path: Path) -> None:
     scan_files(tmp_path, {MAIN: 'import torch\nopen("trace", "w").close()\nraise SystemExit(3)\n'})
     assert not (tmp_path / "trace").exists()
     assert {path.name for path in tmp_path.iterdir()} == {MAIN}
+
+
+def test_the_report_says_what_was_not_examined(tmp_path: Path) -> None:
+    files = {"a.py": "import os\n", "b.py": SICK, "c.py": "import torch\ndef f(:\n", "d.py": "import torch\n"}
+    write(tmp_path, {**files, "e.ipynb": notebook(["import torch\n", "def f(:\n"])})
+    only = frozenset(str((tmp_path / name).resolve()) for name in ("a.py", "b.py", "c.py", "e.ipynb"))
+    report = scan(ScanRequest(paths=(tmp_path,), root=tmp_path, only=only))
+    asked = ("a.py", "b.py", "c.py", "e.ipynb")
+    assert report.coverage == Coverage(asked, without_torch=1, unparsed=1, cells=1, unchanged=1)
