@@ -104,7 +104,7 @@ def _view(run: Machine, tensor: Term, args: Any, node: Any) -> Shape | None:
 
 def viewed(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) -> Shape:
     """The shape of a view; one that puts the elements in another order is noted."""
-    source = tensor.shape
+    source = tensor.shape or _shape_of_item(tensor)
     matched = resolve_view(source, target) if source is not None else None
     if source is None or matched is None:
         return Shape(tuple(size or some_size() for size in target))
@@ -112,6 +112,14 @@ def viewed(run: Machine, tensor: Term, target: Sequence[Dim | None], node: Any) 
     if kept == MIXED and not fits_without_first(matched[0], target):
         run.note("mixed view", node, tensor, source=matched[0], target=matched[1], known=source.dims is not None)
     return Shape(remembered(*matched) if kept == IN_ORDER else matched[1])
+
+
+def _shape_of_item(value: Term) -> Shape | None:
+    """What is known by now of `x[0]`, whose tensor was not seen to be one before: `x[0].view(x.shape[2], -1)`."""
+    if value.op != "item" or len(value.inputs) != 2:
+        return None
+    whole, index = value.inputs
+    return of_index(whole.shape, (index,)) if type(whole) is Term and whole.shape is not None else None
 
 
 def _view_as(run: Machine, shape: Shape, args: Any, node: Any) -> Shape | None:

@@ -133,6 +133,15 @@ def _checkpoint(run: Machine, args: Any, node: Any) -> Value:
     return calls.call_value(run, args.positional[0], calls.Arguments(args.positional[1:]), node)
 
 
+def _data_parallel(run: Machine, args: Any, node: Any) -> Value:
+    """`nn.parallel.data_parallel(module, inputs, device_ids)`: the module called."""
+    inputs = run.resolve(args.get(1, "inputs") or Term("unknown"))
+    if not args.positional:
+        return Term("unknown")
+    given = inputs.items if type(inputs) is Tuple else (inputs,)
+    return calls.call_value(run, args.positional[0], calls.Arguments(given), node)
+
+
 def _focal_loss(run: Machine, args: Any, node: Any) -> Value:
     return layers.call_loss(run, "sigmoid_focal_loss", args, node)
 
@@ -196,6 +205,7 @@ SPECIAL: dict[str, Special] = {
     "torch.jit.trace": _first_argument,
     "torch.nn.DataParallel": _first_argument,
     "torch.nn.parallel.DataParallel": _first_argument,
+    "torch.nn.parallel.data_parallel": _data_parallel,
     "torch.nn.parallel.DistributedDataParallel": _first_argument,
     "torch.distributed.fsdp.FullyShardedDataParallel": _first_argument,
     "torch.nn.SyncBatchNorm.convert_sync_batchnorm": _first_argument,

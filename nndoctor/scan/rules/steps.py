@@ -162,8 +162,9 @@ def clip_misplaced(program: Program) -> Iterator[Draft]:
         grads = {s.name for s in states(event, event.details["grads"])}
         if clips and grads and grads <= {FRESH, STALE} and all(c.name in ("early", "late") for c in clips):
             yield _misplaced(clips[0], event)
+    useless = _between_step_and_reset(program)
     for event in program.of("clip"):
-        late = _already_used(event)
+        late = _already_used(event) or useless.get(event.order)
         if late is not None and _same_run(program, late, event):
             yield _late(event, late)
         elif (first := _only_before_training(program, event)) is not None:
@@ -203,6 +204,19 @@ def _already_used(event: Event) -> Site | None:
         if type(optimizer) is not Lib and not event.loops and len(concerned) > 1:
             return None
     return states(event, concerned[0][1])[0].site if concerned else None
+
+
+def _between_step_and_reset(program: Program) -> dict[int, Site]:
+    """The step right before a clipping, by the order of the latter, where the gradients are thrown away right after."""
+    events = list(program.of("backward", "step", "clip", "reset"))
+    found: dict[int, Site] = {}
+    for step, clip, reset in zip(events, events[1:], events[2:], strict=False):
+        if (step.kind, clip.kind, reset.kind) != ("step", "clip", "reset") or not step.loops == clip.loops == reset.loops:
+            continue
+        clipped = {id(optimizer) for optimizer, _, _ in clip.details["optimizers"]}
+        if id(step.subject) in clipped and clipped <= {id(known) for known, _ in reset.details["optimizers"]}:
+            found[clip.order] = step.site
+    return found
 
 
 def _same_run(program: Program, step: Site, clip: Event) -> bool:
