@@ -211,7 +211,8 @@ def _between_step_and_reset(program: Program) -> dict[int, Site]:
     events = list(program.of("backward", "step", "clip", "reset"))
     found: dict[int, Site] = {}
     for step, clip, reset in zip(events, events[1:], events[2:], strict=False):
-        if (step.kind, clip.kind, reset.kind) != ("step", "clip", "reset") or not step.loops == clip.loops == reset.loops:
+        together = step.loops == clip.loops == reset.loops
+        if not together or (step.kind, clip.kind, reset.kind) != ("step", "clip", "reset"):
             continue
         clipped = {id(optimizer) for optimizer, _, _ in clip.details["optimizers"]}
         if id(step.subject) in clipped and clipped <= {id(known) for known, _ in reset.details["optimizers"]}:
