@@ -93,7 +93,10 @@ def _unowned(subject: Subject, training: Training) -> Iterator[Finding]:
         confidence=_sureness(certain=bool(training.foreign), likely=is_last),
         location=place.location,
         source_line=place.source_line,
-        measurements={"cause": "in no optimizer", "parameter": names[0]},
+        measurements={
+            "cause": "optimizer made too early" if training.foreign else "in no optimizer",
+            "parameter": names[0],
+        },
     )
 
 

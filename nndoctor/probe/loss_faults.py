@@ -33,6 +33,7 @@ def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
 def no_graph(subject: Subject) -> Diagnosis:
     """Nothing can be trained: all is frozen, or the loss is no function of the parameters."""
     trainable = sum(parameter.requires_grad for parameter in subject.model.parameters())
+    cause = "no gradient" if trainable else "everything frozen"
     if not trainable:
         message = "no parameter of the model is trainable"
         treatment = "Set `requires_grad_(True)` on what shall be trained."
@@ -41,7 +42,7 @@ def no_graph(subject: Subject) -> Diagnosis:
         treatment = (
             "Look between model and loss for `detach`, `.data`, `.item()`, NumPy, `torch.tensor`, argmax, `no_grad`."
         )
-    return Diagnosis("no gradient", message, treatment, Confidence.CERTAIN)
+    return Diagnosis(cause, message, treatment, Confidence.CERTAIN)
 
 
 def _at_loss(subject: Subject, cause: str, message: str, treatment: str) -> Diagnosis:

@@ -23,6 +23,15 @@ BATCH_NORM = frozenset({"batch_norm", "instance_norm"})
 # Orders of six dimensions; no reshape by hand has more.
 MOST_ORDERS = 720
 
+# The operations by what they did wrong.
+CAUSES = (
+    (RESHAPES, "batch mixed by view"),
+    (RECURRENT | ATTENTION, "batch taken for time"),
+    (NORMALISING, "softmax over the batch"),
+    (REDUCING, "statistic of the batch"),
+    (ROWS, "rows of other examples"),
+    (BATCH_NORM, "batch statistics in eval mode"),
+)
 # What to write; none for an operation that the catalogue's general advice fits better.
 ADVICE = (
     (
@@ -56,6 +65,12 @@ def describe(step: Step, module: str) -> str:
     if step.state is State.MIXED:
         return f"`{operation.name}`{where}, {shapes}: here examples meet for the first time"
     return f"`{operation.name}`{where}, {shapes}: here the elements of an example leave their row"
+
+
+def cause(step: Step | None) -> str:
+    """What the operation did, in a few words for machines."""
+    name = step.operation.name if step else None
+    return next((cause for names, cause in CAUSES if name in names), "examples mixed")
 
 
 def advice(step: Step) -> str | None:

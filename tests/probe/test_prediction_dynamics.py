@@ -47,7 +47,7 @@ def test_finds_sick_models_at_their_line(name: str) -> None:
     result, (finding,) = measured("NDP17", zoo.subject(name))
     assert finding.location is not None
     assert finding.location.line == zoo.sick_line(name)
-    assert finding.measurements["cause"] == ("sorted batches" if name == "sorted_by_label" else "learning rate")
+    assert finding.measurements["cause"] == ("sorted labels" if name == "sorted_by_label" else "rate too high")
     assert finding.measurements["loss when treated"] < result.measurements["loss at the end"]
 
 

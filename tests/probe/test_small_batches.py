@@ -16,8 +16,8 @@ from nndoctor.catalog import Example, load_rule
 RULE = load_rule("NDP20")
 TITLES: dict[str, Any] = {"ids": lambda example: example.title}
 CAUSES = {
-    "batch_size_in_the_model": "fails",
-    "deviation_of_the_batch": "not finite",
+    "batch_size_in_the_model": "smaller batch fails",
+    "deviation_of_the_batch": "smaller batch not finite",
     "squeeze_drops_batch": "batch dimension lost",
     "squeeze_in_features": "batch dimension lost",
 }

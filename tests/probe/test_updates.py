@@ -24,7 +24,7 @@ CAUSES = {
     "dead_graph": "no gradient",
     "detached_features": "cut off",
     "discarded_block": "not used",
-    "everything_frozen": "no gradient",
+    "everything_frozen": "everything frozen",
     "first_block_skipped": "never used",
     "frozen_head": "frozen head",
     "half_precision_weights": "lost in rounding",
@@ -32,7 +32,7 @@ CAUSES = {
     "layers_in_list": "not registered",
     "lora_both_zero": "zero gradient",
     "nan_gradient": "not finite",
-    "optimizer_before_head_swap": "in no optimizer",
+    "optimizer_before_head_swap": "optimizer made too early",
     "unused_layer": "never used",
 }
 # Models made of torch's classes alone, and an optimizer that was made inside a function.

@@ -19,6 +19,7 @@ FEWEST_UNITS = 8  # of a layer of fewer units, most may be closed by chance
 SATURATED = 0.5
 # Layers of healthy untrained models are at most 1.6 times as large as the first ones, and as what they are given.
 EXPLODED = 1e3
+ORDINARY = 10.0  # their size is 0.01 to 3; what only brings faint inputs up to it explodes nothing
 # The gradient at the first layers by that at the last: 0.01 to 1.2 in healthy untrained models. A plain stack of layers
 # as torch initialises them loses 0.6 of it a layer, so that ten keep 1e-4.
 VANISHED = 1e-6
@@ -146,7 +147,7 @@ def _exploding(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
     grown = next((each for each in layers if each.growth > EXPLODED), None)
     if grown is None and _growth(layers) > EXPLODED:
         grown = max(layers, key=lambda each: each.size)
-    if grown is None:
+    if grown is None or grown.size <= ORDINARY:
         return
     factor = max(grown.growth, _growth(layers))
     yield _finding(

@@ -21,6 +21,14 @@ from nndoctor.probe.subject import Subject
 
 # Steps that are changed in turn, each at the price of a forward pass; the outputs of all steps are looked at.
 MOST_EDITS = 12
+CAUSES = {
+    "softmax": "no causal mask",
+    "fused attention": "no causal mask",
+    "attention": "no causal mask",
+    "recurrent": "read from both ends",
+    "convolution": "padded on both sides",
+    "reduction": "statistic over time",
+}
 ADVICE = {
     "softmax": "hide the later steps before the softmax: scores.masked_fill(torch.ones(T, T).triu(1).bool(), "
     'float("-inf")), with T = scores.size(-1) and the mask on the device of the scores',
@@ -162,7 +170,12 @@ def _sees_the_future(
         location=leak.location if leak and leak.location else subject.location,
         source_line=leak.source_line if leak and leak.location else subject.source_line,
         evidence=(leak.evidence(f"here input {column} reaches earlier steps"),) if leak else (),
-        measurements={**figures, "operation": leak.name if leak else None, "module": leak.module if leak else None},
+        measurements={
+            **figures,
+            "cause": CAUSES.get(leak.kind if leak else "", "future seen"),
+            "operation": leak.name if leak else None,
+            "module": leak.module if leak else None,
+        },
     )
 
 
@@ -177,7 +190,7 @@ def _not_shifted(subject: Subject, figures: dict[str, Figure]) -> Finding:
         "the targets equal the inputs: a model that sees no later step is asked for the token that it is given",
         treatment="Shift the targets by one: compare logits[:, :-1] with tokens[:, 1:], or let the data set return "
         "tokens[:-1] and tokens[1:].",
-        measurements=figures,
+        measurements={**figures, "cause": "targets not shifted"},
     )
 
 
@@ -189,7 +202,7 @@ def _shifted_twice(subject: Subject, shift: int, figures: dict[str, Figure]) -> 
         treatment="Shift the targets once: where the model shifts its labels itself, as those of transformers do, give "
         "it labels equal to the inputs.",
         severity=Severity.WARNING,
-        measurements=figures,
+        measurements={**figures, "cause": "targets shifted twice"},
     )
 
 

@@ -94,6 +94,7 @@ def _not_finite(subject: Subject, sight: Sight) -> Iterator[Finding]:
         what = "NaN" if bool(tensor.isnan().any()) else "infinity"
         yield _finding(
             subject,
+            "NaN in the data",
             f"batch {number} holds {what} in {count} of {tensor.numel()} values of `{path or 'batch'}`, and the loss "
             "is not finite",
             treatment="Find the examples with `tensor.isfinite()` in the data set's __getitem__ and drop or fill them: "
@@ -123,6 +124,7 @@ def _badly_scaled(subject: Subject, sight: Sight) -> Iterator[Finding]:
     if entry.is_scaled_twice:
         yield _finding(
             subject,
+            "pixels scaled twice",
             f"pixels reach `{entry.layer}` as 0 to {entry.high:.2g}: they were divided by 255 twice",
             treatment="Divide once: ToTensor() scales uint8 pictures to 0..1 already.",
             measurements=figures,
@@ -132,6 +134,7 @@ def _badly_scaled(subject: Subject, sight: Sight) -> Iterator[Finding]:
     elif entry.is_raw_pixels:
         yield _finding(
             subject,
+            "raw pixels",
             f"pixels reach `{entry.layer}` as whole numbers from {entry.low:.0f} to {entry.high:.0f}, not normalised",
             treatment=f"Subtract {entry.mean:.4g} and divide by {entry.deviation:.4g}, or divide by 255 and use "
             f"transforms.Normalize(mean={entry.mean / 255:.3f}, std={entry.deviation / 255:.3f}).",
@@ -140,6 +143,7 @@ def _badly_scaled(subject: Subject, sight: Sight) -> Iterator[Finding]:
     elif entry.size > LARGE and entry.from_floats:
         yield _finding(
             subject,
+            "inputs not scaled",
             f"inputs reach `{entry.layer}` unscaled: mean {entry.mean:.4g}, deviation {entry.deviation:.4g}",
             treatment="Standardise each feature with the mean and deviation of the training set.",
             measurements=figures,
@@ -158,6 +162,7 @@ def _repeated(subject: Subject, sight: Sight) -> Iterator[Finding]:
     if rows.distinct == 1:
         yield _finding(
             subject,
+            "same inputs",
             f"all {rows.count} examples have the same inputs",
             treatment="Look at __getitem__: the inputs must depend on the index.",
             severity=Severity.ERROR,
@@ -167,6 +172,7 @@ def _repeated(subject: Subject, sight: Sight) -> Iterator[Finding]:
     elif rows.rich and rows.distinct_share < FEW_DISTINCT:
         yield _finding(
             subject,
+            "few different examples",
             f"only {rows.distinct_share:.0%} of the examples in a batch are different",
             treatment="Look at __getitem__ and the sampler: each index should give another example.",
             measurements=figures,
@@ -174,6 +180,7 @@ def _repeated(subject: Subject, sight: Sight) -> Iterator[Finding]:
     elif rows.rich and workers > 1 and len(set(rows.batches[:workers])) == 1:
         yield _finding(
             subject,
+            "workers alike",
             f"the first {workers} batches are the same: each of the {subject.batches.workers} workers gives the same "
             "examples",
             treatment="In an IterableDataset give each worker its part: "
@@ -197,6 +204,7 @@ def _leaking(subject: Subject, sight: Sight) -> Iterator[Finding]:
     if shared >= max(2, LEAKING * others.count):
         yield _finding(
             subject,
+            "validation data in training",
             f"{shared} of {others.count} validation examples are training examples too",
             treatment="Split once, before anything else, and build each loader from its own part: "
             "torch.utils.data.random_split(data, [0.9, 0.1]).",
@@ -219,6 +227,7 @@ def _outside(subject: Subject, sight: Sight) -> Iterator[Finding]:
             except Exception as error:  # IndexError, or whatever the user's loss raises
                 yield _finding(
                     subject,
+                    "label outside the outputs",
                     f"the targets of batch {number} hold {strange[-1]}, and the model has {subject.task.classes} "
                     f"outputs, numbered from 0",
                     treatment="Number the labels from 0 without gaps, give the last layer as many outputs as there are "
@@ -245,6 +254,7 @@ def _badly_ordered(subject: Subject, sight: Sight) -> Iterator[Finding]:
         return
     yield _finding(
         subject,
+        "sorted labels",
         message,
         treatment="Shuffle the training data: DataLoader(..., shuffle=True). Batches of one class pull the weights to "
         "and fro, and spoil the statistics of batch norm.",
@@ -263,6 +273,7 @@ def _imbalanced(subject: Subject, sight: Sight) -> Iterator[Finding]:
     weights = [len(labels.values) / (2 * max(labels.counts[each], 1)) for each in (0, 1)]
     yield _finding(
         subject,
+        "uneven classes",
         f"{labels.majority:.0%} of the labels are {label}: that answer alone has an accuracy of {labels.majority:.0%}",
         treatment=f"Judge by average precision or balanced accuracy; weigh the classes {weights[0]:.3g} to "
         f"{weights[1]:.3g} in the loss, or draw them evenly with WeightedRandomSampler.",
@@ -279,6 +290,7 @@ CHECKS = (_not_finite, _outside, _repeated, _badly_scaled, _badly_ordered, _imba
 
 def _finding(
     subject: Subject,
+    cause: str,
     message: str,
     *,
     treatment: str,
@@ -295,7 +307,7 @@ def _finding(
         confidence=confidence,
         location=subject.data_location,
         source_line=subject.data_source_line,
-        measurements=measurements,
+        measurements={**measurements, "cause": cause},
     )
 
 

@@ -112,7 +112,8 @@ def _distance(one: Tensor, other: Tensor) -> float:
 
 def _finding(subject: Subject, pairs: list[tuple[Run, Run]], results: float, gradients: float) -> Finding:
     parts = [difference for one, other in pairs if (difference := compare(one.recording, other.recording))]
-    figures: dict[str, Figure] = {"outputs and loss apart": results, "gradients apart": gradients}
+    figures: dict[str, Figure] = {"cause": "not repeatable"}
+    figures |= {"outputs and loss apart": results, "gradients apart": gradients}
     if not parts:
         name = next((name for one, other in pairs if (name := _first_gradient(one, other))), "")
         return finding(

@@ -29,7 +29,7 @@ from nndoctor.probe.isolation import (
     refuse_ambiguous,
     try_read,
 )
-from nndoctor.probe.mixing import BATCH_NORM, RANDOM, advice, describe
+from nndoctor.probe.mixing import BATCH_NORM, RANDOM, advice, cause, describe
 from nndoctor.probe.ownership import Step
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
@@ -95,6 +95,7 @@ def _finding(
         source_line=line,
         evidence=_evidence(subject, blamed, line, reading, gradient if setting is EVAL else None),
         measurements={
+            "cause": cause(blamed),
             "off_diagonal": reading.off_diagonal,
             "expected": "0",
             "operation": blamed.operation.name if blamed else None,

@@ -110,7 +110,7 @@ def _offset(subject: Subject, references: References, measurements: dict[str, Fi
         f"at {references.initial:.4g}, and {references.prior:.4g} is reached with {values} everywhere",
         treatment=f"Start {where} at {values}, or standardise the targets: subtract {values}"
         + (f" and divide by {deviation:.3g}." if deviation else "."),
-        measurements=measurements,
+        measurements={**measurements, "cause": "bias far from the targets"},
     )
 
 
@@ -125,7 +125,7 @@ def _imbalance(subject: Subject, references: References, measurements: dict[str,
         treatment=f"Start {where} at the {kind} of the classes: {values}.",
         severity=Severity.INFO,
         confidence=Confidence.LIKELY,
-        measurements=measurements,
+        measurements={**measurements, "cause": "uneven classes"},
     )
 
 

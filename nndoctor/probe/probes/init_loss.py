@@ -110,21 +110,21 @@ def _over_confident(subject: Subject, references: References, measurements: dict
     measurements = {**measurements, "smallest input": low, "largest input": high}
     figures = f"outputs spread by {references.output_deviation:.3g}"
     if _has_raw_inputs(subject):
-        cause = f"inputs reach from {low:.4g} to {high:.4g}"
+        cause, why = "inputs not scaled", f"inputs reach from {low:.4g} to {high:.4g}"
         treatment = (
             "Standardise the inputs: subtract their mean and divide by their deviation (raw pixels: first by 255)."
         )
     else:
-        cause = "inputs are of ordinary size"
+        cause, why = "large outputs", "inputs are of ordinary size"
         scale = 0.1 / max(references.output_deviation, 1e-12)
         treatment = f"Start the last layer smaller: multiply its weights by {scale:.2g} and set its bias to zero."
     return model_finding(
         "NDP01",
         subject,
         f"the untrained model's loss is {references.initial:.4g}, expected about {expected(subject, references)}; "
-        f"{figures}, {cause}",
+        f"{figures}, {why}",
         treatment=treatment,
-        measurements=measurements,
+        measurements={**measurements, "cause": cause},
     )
 
 
@@ -143,7 +143,7 @@ def _not_finite(subject: Subject, references: References, measurements: dict[str
         f"the loss of the untrained model is {references.initial}",
         treatment="Look for the first layer with a NaN or infinite output: a logarithm or root of zero, a division by "
         "a deviation of zero, a NaN in the inputs.",
-        measurements=measurements,
+        measurements={**measurements, "cause": "not finite"},
     )
 
 
@@ -176,5 +176,5 @@ def _leak(subject: Subject, references: References, measurements: dict[str, Figu
         "looking at the inputs: the inputs contain the target",
         treatment="Find where the target enters the model: a feature computed from the label, targets that are not "
         "shifted against the inputs, a missing mask.",
-        measurements=measurements,
+        measurements={**measurements, "cause": "inputs hold the target"},
     )

@@ -194,7 +194,12 @@ def _ignored(subject: Subject, examples: Examples, number: int, inputs: int) -> 
         location=place or subject.location,
         source_line=evidence.source_line if place else subject.source_line,
         evidence=(evidence,),
-        measurements={"input": name, "effect": 0.0, "operation": last.name if last else None},
+        measurements={
+            "cause": "inputs ignored" if inputs == 1 else "input ignored",
+            "input": name,
+            "effect": 0.0,
+            "operation": last.name if last else None,
+        },
     )
 
 
@@ -231,7 +236,7 @@ def _faint(subject: Subject, fits: Fits) -> Finding:
         severity=Severity.WARNING,
         location=subject.location,
         source_line=subject.source_line,
-        measurements={"effect": fits.effect, "gain": fits.gain},
+        measurements={"cause": "inputs fade", "effect": fits.effect, "gain": fits.gain},
     )
 
 

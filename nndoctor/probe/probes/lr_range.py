@@ -39,6 +39,8 @@ class Verdict:
 @probe("NDP06")
 def lr_range(subject: Subject, effort: Effort) -> Outcome:
     """Exponential sweep with the user's optimizer, or Adam; a far rate is tried out before it is judged."""
+    if not any(parameter.requires_grad for parameter in subject.model.parameters()):
+        raise NotApplicableError("every parameter is frozen, so no rate moves anything")
     deadline = time.monotonic() + TIME_SHARE * effort.seconds
     with subject.sandbox():
         swept = sweep(subject, effort.sweep, deadline)
@@ -146,6 +148,7 @@ def _finding(subject: Subject, swept: Sweep, rate: float, verdict: Verdict, meas
         source_line=place.source_line,
         measurements={
             **measurements,
+            "cause": f"rate too {verdict.word}",
             "loss after the trial": verdict.yours.end,
             "loss after the trial at the suggested rate": verdict.suggested.end,
             "first update by weights": verdict.yours.first_update,

@@ -82,7 +82,7 @@ def _finding(subject: Subject, padded: Padded, figures: dict[str, Figure]) -> Fi
         location=leak.location if leak and leak.location else subject.location,
         source_line=leak.source_line if leak and leak.location else subject.source_line,
         evidence=(leak.evidence("here the padding reaches real steps"),) if leak else (),
-        measurements={**figures, "operation": leak.name if leak else None},
+        measurements={**figures, "cause": "padding read", "operation": leak.name if leak else None},
     )
 
 

@@ -154,7 +154,7 @@ def _finding(subject: Subject, trouble: str, full: Pass, half: Pass, figures: di
         location=place or subject.location,
         source_line=line if place else subject.source_line,
         evidence=(Evidence(f"`{name}` differs by more than a tenth, or is not finite", place, line),) if name else (),
-        measurements=figures | {"operation": name},
+        measurements=figures | {"cause": "lost in bfloat16", "operation": name},
     )
 
 
@@ -168,4 +168,5 @@ def _failure(subject: Subject, error: Exception) -> Finding:
         confidence=confidence,
         location=place or subject.location,
         source_line=source_line(place.path, place.line) if place else subject.source_line,
+        measurements={"cause": "fails in bfloat16"},
     )

@@ -147,7 +147,7 @@ def _sorted(subject: Subject, yours: Dynamics, other: Dynamics, symptom: str) ->
         treatment="Shuffle the training data: DataLoader(..., shuffle=True).",
         location=subject.data_location or subject.location,
         source_line=subject.data_source_line if subject.data_location else subject.source_line,
-        measurements=_figures(yours) | {"cause": "sorted batches", "loss when treated": other.end},
+        measurements=_figures(yours) | {"cause": "sorted labels", "loss when treated": other.end},
     )
 
 
@@ -162,7 +162,7 @@ def _too_fast(subject: Subject, yours: Dynamics, other: Dynamics, symptom: str) 
         treatment=f"Lower the learning rate to {other.rate:.0e}.",
         location=place.location,
         source_line=place.source_line,
-        measurements=_figures(yours) | {"cause": "learning rate", "loss when treated": other.end},
+        measurements=_figures(yours) | {"cause": "rate too high", "loss when treated": other.end},
     )
 
 

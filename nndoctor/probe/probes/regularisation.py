@@ -140,6 +140,7 @@ def _mixed(measured: Measured, summed: Term, mean: Term) -> Finding:
     size = measured.examples
     return _finding(
         measured,
+        "sum and mean",
         f"one term of the loss ({summed.value:.4g}) is a sum over the {size} examples, another ({mean.value:.4g}) a "
         "mean: their proportion changes with the batch size",
         f"Divide the sum by the number of examples, here {size}: it is then {summed.value / size:.4g}.",
@@ -153,6 +154,7 @@ def _summed(measured: Measured, sums: list[Term]) -> Finding:
     free = name == "none" or name.startswith(SCALE_FREE)
     return _finding(
         measured,
+        "sum instead of mean",
         f"the loss is a sum over the examples: twice the batch gives {measured.total_scaling:.3g} times the loss",
         f"Take the mean over the examples, or divide by the batch size, here {size}"
         + (f", and multiply the learning rate by {size} to take the steps that you take now." if not free else "."),
@@ -175,6 +177,7 @@ def _twice(measured: Measured) -> Iterator[Finding]:
         name, strength = measured.decay.name, measured.decay.strengths[both[0]]
         yield _finding(
             measured,
+            "decayed twice",
             f"weights are decayed twice: by a penalty in the loss that amounts to weight_decay={shrunk[both[0]]:.2g}, "
             f"and by weight_decay={strength:.2g} of {name}",
             f"Keep one of them: delete the penalty, or give {name} weight_decay=0.",
@@ -202,6 +205,7 @@ def _drowning(measured: Measured, with_it: Trial, without: Trial) -> Finding:
     wanted = WANTED_PULL / ratio
     return _finding(
         measured,
+        "decay drowns the data",
         f"{what} drowns the data: it pulls {ratio:.2g} times as hard at the weights; with it {TRIAL_STEPS} steps bring "
         f"the loss of the data from {with_it.start:.4g} to {with_it.end:.4g}, without it to {without.end:.4g}",
         f"Multiply the penalty by {wanted:.0e}; it then pulls a hundredth as hard as the data."
@@ -240,6 +244,7 @@ def _still_lopsided(measured: Measured, pair: tuple[Term, Term, float], deadline
     strong, weak, ratio = pair
     yield _finding(
         measured,
+        "terms out of proportion",
         f"one term of the loss ({strong.value:.4g}) pulls {ratio:.0f} times as hard at the shared weights as another "
         f"({weak.value:.4g}), and {later[2]:.0f} times after {SETTLING_STEPS} steps",
         f"Multiply the first by about {1 / ratio:.0e}, or bring its targets to unit variance.",
@@ -258,6 +263,7 @@ def _optimizer_evidence(measured: Measured) -> tuple[Evidence, ...]:
 
 def _finding(
     measured: Measured,
+    cause: str,
     message: str,
     treatment: str,
     term: Term | None,
@@ -279,7 +285,7 @@ def _finding(
         location=places[0].location if places else None,
         source_line=places[0].source_line if places else None,
         evidence=evidence,
-        measurements=_figures(measured),
+        measurements={**_figures(measured), "cause": cause},
     )
 
 

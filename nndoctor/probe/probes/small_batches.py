@@ -105,14 +105,16 @@ def _verdict(subject: Subject, whole: Trial, trial: Trial) -> Iterator[Finding]:
         return
     if trial.output is None:
         squeezed = _bare_squeeze(subject, trial)
-        yield _finding(subject, "fails", f"{trial.phrase} fails: {trial.error}", squeezed or trial.location)
+        yield _finding(
+            subject, "smaller batch fails", f"{trial.phrase} fails: {trial.error}", squeezed or trial.location
+        )
     elif trial.output.ndim < whole.output.ndim:
         shapes = f"{tuple(trial.output.shape)}, of {whole.count} {tuple(whole.output.shape)}"
         message = f"the outputs of {trial.phrase} have the shape {shapes}: the batch dimension is lost"
         yield _finding(subject, "batch dimension lost", message, _bare_squeeze(subject, trial))
     elif not bool(trial.output.isfinite().all()) and bool(whole.output.isfinite().all()):
         message = f"the outputs of {trial.phrase} are not finite"
-        yield _finding(subject, "not finite", message, _first_broken(subject, trial))
+        yield _finding(subject, "smaller batch not finite", message, _first_broken(subject, trial))
 
 
 def _bare_squeeze(subject: Subject, trial: Trial) -> Location | None:
