@@ -122,6 +122,22 @@ def test_nothing_that_is_installed_makes_it_raise(path: Path) -> None:
     assert scan_text(f"import torch\n{text}").findings == first.findings
 
 
+# Programs that tests/benchmarks/fuzz.py found, made small
+
+FOUND = {
+    "an optimizer of what a constant's method gives": "optim.Adam(b''.len(), lr=2e-3)",
+    "a loss of what a constant's method gives": "loss = torch.tensor(''.len(), requires_grad=True)\nloss.backward()",
+    "a loop over what a constant's method gives": "for lr in ''.len():\n    optim.SGD(net.parameters(), lr=lr)",
+    "a function of torch called super": "from torch import super\nsuper().__init__()",
+}
+
+
+@pytest.mark.parametrize("script", FOUND.values(), ids=FOUND)
+def test_what_fuzzing_found_raises_no_more(script: str, tmp_path: Path) -> None:
+    report = scan_files(tmp_path, {MAIN: f"import torch\n{HEADER}{script}\n"}, pedantic=True)
+    assert report.failures == ()
+
+
 # Programs that go in circles
 
 CIRCLES = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +162,13 @@ def test_a_function_is_known_by_its_operation(name: str, operation: str | None) 
 )
 def test_a_method_is_known_by_its_operation(name: str, operation: str | None) -> None:
     assert torch_api.method_operation(name) == operation
+
+
+def test_no_imported_name_passes_for_an_operation_of_the_interpreter() -> None:
+    """`from torch import super` makes no call of `super()`."""
+    sources = Path(inspect.getfile(torch_api)).parents[1].rglob("*.py")
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    made = {name for text in texts for name in re.findall(r'(?:\bTerm|\.term|\.pure)\(\s*"([a-z_]+)"', text)}
+    own = {name for name in made if not any(hasattr(owner, name) for owner in FUNCTIONS)} - {"not", "and"}
+    assert "super" in own
+    assert {name for name in own if torch_api.operation(f"torch.{name}")} == set()

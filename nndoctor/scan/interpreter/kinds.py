@@ -45,6 +45,11 @@ def name_of(value: Value) -> str:
     return ""
 
 
+def callee(value: Value) -> Value:
+    """What a call that could not be followed called, or its first argument where that is not kept; None if neither."""
+    return value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
+
+
 def is_optimizer(value: Value) -> bool:
     """Whether a value is an optimizer, or an unknown one that is called so."""
     if type(value) is Lib:

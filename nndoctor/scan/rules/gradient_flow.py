@@ -122,7 +122,7 @@ def _descend(term: Term, stack: list[Value]) -> bool | None:
         stack.append(term.inputs[0])
         return False
     # An unknown loss has no weights.
-    if term.op == "call" and term.inputs and _LOSS_NAME.search(kinds.name_of(term.inputs[0])):
+    if _LOSS_NAME.search(kinds.name_of(kinds.callee(term))):
         stack.extend(term.inputs[1:])
         return False
     if term.op not in _DIFFERENTIABLE:
@@ -147,7 +147,7 @@ def _begins_anew(term: Term) -> bool:
 
 
 def _is_loss(term: Term) -> bool:
-    return term.op == "loss" or (term.op == "call" and bool(_LOSS_NAME.search(kinds.name_of(term.inputs[0]))))
+    return term.op == "loss" or bool(_LOSS_NAME.search(kinds.name_of(kinds.callee(term))))
 
 
 def _holds_decision(term: Value) -> bool:
@@ -175,7 +175,7 @@ def _has_weights(module: Lib) -> bool:
 
 def is_generated(term: Term) -> bool:
     """Whether the term holds the tokens that `model.generate(...)` chose."""
-    callee = term.inputs[0] if term.op == "call" and term.inputs else None
+    callee = kinds.callee(term)
     return type(callee) is Term and callee.op == "attribute" and callee.inputs[-1] == "generate"
 
 

@@ -163,7 +163,7 @@ def _holds(value: Value, model: Value) -> bool:
         return True
     if type(value) is Container:
         return any(_holds(item, model) for item in kinds.held(value))
-    callee = value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
+    callee = kinds.callee(value)
     return type(callee) is Term and callee.op == "attribute" and callee.inputs == (model, "state_dict")
 
 

@@ -92,8 +92,9 @@ _READING = re.compile(r"(pandas\.read_\w+|pickle\.load|scipy\.io\.loadmat)$")
 
 def _is_read(term: Term) -> bool:
     """Whether a value is what a library read from a file."""
-    if term.op == "call" and term.inputs and type(term.inputs[0]) is Api:
-        return bool(_READING.match(term.inputs[0].name))
+    callee = kinds.callee(term)
+    if type(callee) is Api:
+        return bool(_READING.match(callee.name))
     return term.op in ("load", "loadtxt", "genfromtxt")  # of torch and numpy
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nndoctor.findings import Confidence, Severity
 from nndoctor.scan import torch_api
-from nndoctor.scan.interpreter import graph
+from nndoctor.scan.interpreter import graph, kinds
 from nndoctor.scan.interpreter.layers import OPEN
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
@@ -222,7 +222,7 @@ def _is_given(target: Value) -> Confidence | None:
         target = target.inputs[0]
     if type(target) is not Term:
         return None
-    called = target.inputs[0] if target.op == "call" and target.inputs else None
+    called = kinds.callee(target)
     if target.op == "one_hot" or (type(called) is Term and called.op == "attribute" and "scatter_" in called.inputs):
         return Confidence.CERTAIN
     from_data = target.op == "part" and type(target.inputs[0]) is Term and target.inputs[0].op == "batch"

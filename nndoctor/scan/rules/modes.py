@@ -70,7 +70,7 @@ def _may_act_by_mode(term: Term) -> bool:
     layer = (term.info or {}).get("layer")
     if layer is not None:
         return graph.acts_by_mode(layer)
-    return term.op == "call" and bool(term.inputs) and kinds.is_model(term.inputs[0])
+    return kinds.is_model(kinds.callee(term))
 
 
 def _over_batches(event: Event, loop: Loop) -> bool:

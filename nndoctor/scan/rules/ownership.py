@@ -270,7 +270,7 @@ def freed_after_optimizer(program: Program) -> Iterator[Draft]:
 def _takes_trainable_only(optimizer: Event) -> bool:
     """Whether an optimizer was given `filter(lambda p: p.requires_grad, model.parameters())`."""
     given = optimizer.details["args"].get(0, "params")
-    return type(given) is Term and given.op == "call" and getattr(given.inputs[0], "name", "") == "builtins.filter"
+    return getattr(kinds.callee(given), "name", "") == "builtins.filter"
 
 
 def _switched(program: Program, wanted: bool, optimizer: Event) -> Iterator[tuple[Value, Event]]:

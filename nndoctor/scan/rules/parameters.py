@@ -54,7 +54,7 @@ _PRETRAINED = re.compile(r"(transformers|diffusers)\.\w*(Model|For[A-Z]|UNet|Aut
 
 def _is_pretrained(value: Value) -> bool:
     """Whether a value is a model that a hub gave."""
-    called = value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
+    called = kinds.callee(value)
     return type(called) is Api and bool(_PRETRAINED.fullmatch(called.name))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.program import Event, Loop, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -45,7 +46,7 @@ def _axes(loop: Loop) -> list[Axis]:
     iterable = loop.iterable
     while type(iterable) is Term and iterable.op == "enumerate":
         iterable = iterable.inputs[0]
-    if type(iterable) is Term and iterable.op == "call" and getattr(iterable.inputs[0], "name", None) in _GRIDS:
+    if type(iterable) is Term and getattr(kinds.callee(iterable), "name", None) in _GRIDS:
         counts = [_listed(value) for value in iterable.inputs if type(value) is not Api]
         return [Axis(loop, _target(loop), count) for count in counts if count > 1]
     count = _listed(iterable)

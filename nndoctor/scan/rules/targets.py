@@ -162,5 +162,5 @@ def _is_named_triangle(term: Term) -> bool:
     flag = args.keywords.get("is_causal") if args is not None else None
     if type(flag) is Const and flag.value:
         return True
-    callee = term.inputs[0] if term.op == "call" and term.inputs else None
+    callee = kinds.callee(term)
     return type(callee) is Api and callee.name.endswith("generate_square_subsequent_mask")

@@ -98,6 +98,13 @@ _BY_FULL_NAME = {
     "einops.reduce": "einops_reduce",
     "einops.repeat": "einops_repeat",
 }
+# What the interpreter calls its own operations. No library has a function of such a name, whatever a script imports.
+_OWN = frozenset(
+    """attention attribute branch call case chain context counter dim element ellipsis engine entered enumerate example
+    exception features forward frames generator hasattr import index isinstance item iter joined key keywords len
+    lengths logits loss modules name overwritten pad_packed_sequence parameter parameters part partial path raised
+    returned reversed rnn scaled sdpa sent slice sound spread super text training transposed unknown zip""".split()
+)
 _ROOTS = ("torch.", "torch.nn.functional.", "torch.nn.init.", "numpy.", "torch.fft.", "torch.linalg.")
 
 
@@ -105,7 +112,7 @@ def operation(name: str) -> str | None:
     """The operation of a function of torch, torch.nn.functional, numpy or einops; None for anything else."""
     for root in _ROOTS:
         last = name[len(root) :]
-        if name.startswith(root) and "." not in last:
+        if name.startswith(root) and "." not in last and last not in _OWN:
             return _BY_FULL_NAME.get(name) or _RENAMED.get(last, last)
     return _BY_FULL_NAME.get(name)
 
