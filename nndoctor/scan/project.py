@@ -1,7 +1,7 @@
 """Project: which file of the project an import means; folders are listed and files read when first asked for."""
 
 # Paths are strings here: thousands are made and compared, and pathlib's objects cost ten times as much.
-# ruff: noqa: PTH100, PTH110, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH100, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nndoctor.scan.disk import ROOT_MARKS, Asked, Disk, digest
 from nndoctor.scan.source import SourceFile, read_source
 
 INIT = "__init__.py"
-
-# A folder with one of these is where a project starts, and so on the path of its programs.
-ROOT_MARKS = frozenset({".git", "pyproject.toml", "setup.py", "setup.cfg"})
 
 # Libraries that the analyser knows by their own names, even in their own repositories.
 LIBRARIES = frozenset({"torch", "torchvision", "torchaudio", "numpy"})
@@ -30,13 +28,16 @@ class Project:
 
     An absolute import searches the importer's own folder, the folders that its own importer searches, each folder
     above that starts a project, and its `src`. A module of a package looks into its own folder last, as only a script's
-    folder is certain to be on Python's path. Nothing outside the repository is ever found.
+    folder is certain to be on Python's path. Nothing outside the repository is ever found. `asked` notes all that the
+    answers rest on.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self.root = Path(os.path.abspath(root))
+        self.asked = Asked()
+        self._disk = disk or Disk()
         self._sources: dict[str, SourceFile] = {}
-        self._names: dict[str, frozenset[str]] = {}  # folder to what is in it
+        self._new: dict[str, set[str]] = {}  # folder to what texts that were put in its place add to it
         self._marked: dict[str, bool] = {}  # folder to whether it starts a project
         self._tops: dict[str, str] = {}  # folder to the outermost folder of its repository
         self._searched: dict[str, tuple[str, ...]] = {}  # folder to the roots above it, and their `src`
@@ -49,7 +50,7 @@ class Project:
         """The file at that path, read when it is first asked for."""
         key = os.path.abspath(path)
         if key not in self._sources:
-            self._sources[key] = read_source(Path(key), self.root)
+            self._sources[key] = read_source(Path(key), self.root, self._read)
         return self._sources[key]
 
     def add(self, source: SourceFile) -> None:
@@ -57,8 +58,8 @@ class Project:
         path = source.path
         self._sources[str(path)] = source
         self._found.clear()
-        while path != path.parent and path.name not in self._list(str(path.parent)):
-            self._names[str(path.parent)] |= {path.name}
+        while path != path.parent and not self._holds(str(path.parent), path.name):
+            self._new.setdefault(str(path.parent), set()).add(path.name)
             path = path.parent
 
     def add_search_path(self, folder: Path) -> None:
@@ -72,15 +73,18 @@ class Project:
 
         For `from package import name` ask for `package.name` first: it may be a submodule.
         """
-        folder = str(importer.path.parent)
-        key = (str(importer.path), module, level)
+        found = self.locate(str(importer.path), module, level)
+        return None if found is None else self.source(Path(found))
+
+    def locate(self, importer: str, module: str, level: int) -> str | None:
+        """The path of the file that `resolve` gives, which is not read."""
+        key = (importer, module, level)
         found = self._found.get(key) or (
-            self._relative(folder, module, level) if level else self._absolute(str(importer.path), module)
+            self._relative(os.path.dirname(importer), module, level) if level else self._absolute(importer, module)
         )
-        if found is None:
-            return None
-        self._found[key] = found
-        return self.source(Path(found))
+        if found is not None:
+            self._found[key] = found
+        return found
 
     def _relative(self, folder: str, module: str, level: int) -> str | None:
         top = self._top(folder)
@@ -108,7 +112,7 @@ class Project:
         return (*others, folder) if self._is_package(folder) else (folder, *others)
 
     def _is_package(self, folder: str) -> bool:
-        return folder in self._packages or INIT in self._list(folder)
+        return folder in self._packages or self._holds(folder, INIT)
 
     def _roots(self, folder: str) -> tuple[str, ...]:
         if folder not in self._searched:
@@ -131,38 +135,41 @@ class Project:
     def _find(self, base: str, parts: list[str]) -> str | None:
         """The module below a folder; a package goes before a module of the same name."""
         for part in parts[:-1]:
-            if part not in self._list(base):
+            if not self._holds(base, part):
                 return None
             base = os.path.join(base, part)
         name = parts[-1] if parts else ""
-        if INIT in self._list(os.path.join(base, name) if name else base):
+        if self._holds(os.path.join(base, name) if name else base, INIT):
             return os.path.join(base, name, INIT)
-        return os.path.join(base, f"{name}.py") if f"{name}.py" in self._list(base) else None
+        return os.path.join(base, f"{name}.py") if self._holds(base, f"{name}.py") else None
 
-    def _list(self, folder: str) -> frozenset[str]:
-        """The names in a folder; none if it is not there."""
-        if folder not in self._names:
-            try:
-                self._names[folder] = frozenset(os.listdir(folder))
-            except (OSError, ValueError):  # ValueError: a NUL in what a program builds its path from
-                self._names[folder] = frozenset()
-        return self._names[folder]
+    def _holds(self, folder: str, name: str) -> bool:
+        if name in self._new.get(folder, ()):
+            return True
+        there = self._disk.holds(folder, name)
+        self.asked.names.setdefault(folder, {})[name] = there
+        return there
+
+    def _read(self, path: Path) -> bytes:
+        self.asked.contents[str(path)] = ""
+        data = path.read_bytes()
+        self.asked.contents[str(path)] = digest(data)
+        self.asked.size += len(data)
+        return data
 
     def _top(self, folder: str) -> str:
         """Where to stop on the way up: the repository, else the root, else the outermost start of a project."""
         if folder not in self._tops:
             above = list(_upwards(folder))
             marked = [each for each in above if self._starts_project(each)]
-            repository = [each for each in marked if os.path.exists(os.path.join(each, ".git"))]
+            repository = [each for each in marked if self._holds(each, ".git")]
             root = [each for each in above if each == str(self.root)]
             self._tops[folder] = (repository[:1] or root or marked[-1:] or [folder])[0]
         return self._tops[folder]
 
     def _starts_project(self, folder: str) -> bool:
         if folder not in self._marked:
-            self._marked[folder] = folder == str(self.root) or any(
-                os.path.exists(os.path.join(folder, mark)) for mark in ROOT_MARKS
-            )
+            self._marked[folder] = folder == str(self.root) or any(self._holds(folder, mark) for mark in ROOT_MARKS)
         return self._marked[folder]
 
 

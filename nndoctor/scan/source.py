@@ -13,7 +13,7 @@ from nndoctor.scan.lexing import NEWLINE, normal
 from nndoctor.scan.notebook import CellMap, blank, read_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import libcst as cst
 
@@ -37,12 +37,12 @@ def mentions_torch(data: bytes) -> bool:
     return any(name in data for name in NEIGHBOURS)
 
 
-def read_source(path: Path, root: Path) -> SourceFile:
+def read_source(path: Path, root: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> SourceFile:
     """A `.py` or `.ipynb` file. Never raises: what is wrong with it is in its `failures`."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
     display = reported_path(absolute, root)
     try:
-        text = read_text(absolute)
+        text = _text(absolute, read(absolute))
     except OSError as error:
         return _unreadable(absolute, display, f"cannot read this file: {error.strerror or error}")
     except (UnicodeError, LookupError) as error:
@@ -52,8 +52,7 @@ def read_source(path: Path, root: Path) -> SourceFile:
 
 def read_text(path: Path) -> str:
     """The text of a file as it stands there; raises OSError, or UnicodeError or LookupError if it is not text."""
-    data = path.read_bytes()
-    return _decode(data, "utf-8" if path.suffix == ".ipynb" else _encoding(data))
+    return _text(path, path.read_bytes())
 
 
 def encoded(text: str, data: bytes) -> bytes:
@@ -124,19 +123,25 @@ class SourceFile:
                 raise KeyError(f"{self.display} has no tree")
             self._positions = Positions(module, self.text)
         line, column, end_line, end_column = self._positions.span(node)
-        if self._cells is None:
-            return Location(self.display, line, column, end_line, end_column)
-        cell, first = self._cells.locate(line)
+        cell, first = self.cell_line(line)
         return Location(self.display, first, column, first + end_line - line, end_column, cell)
 
     def line_text(self, location: Location) -> str:
         """The line of text on which a location starts; empty if there is no such line."""
         if self._lines is None:
             self._lines = re.split(NEWLINE, self.text)
-        line = location.line
-        if self._cells is not None and location.cell is not None:
-            line = self._cells.program_line(location.cell, line)
+        line = self.program_line(location)
         return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+
+    def program_line(self, location: Location) -> int:
+        """The line of `text` on which a location starts; of a notebook, that is its cells as one program."""
+        if self._cells is None or location.cell is None:
+            return location.line
+        return self._cells.program_line(location.cell, location.line)
+
+    def cell_line(self, line: int) -> tuple[int | None, int]:
+        """The cell, if there are any, and the line within it of a line of `text`."""
+        return (None, line) if self._cells is None else self._cells.locate(line)
 
     def _parse(self) -> None:
         from nndoctor.scan.parsing import SyntaxProblem, parse
@@ -148,7 +153,7 @@ class SourceFile:
             self.text = "".join(self._parsable_cells(self._cells))
             tree = parse(self.text)
         if isinstance(tree, SyntaxProblem):
-            cell, line = self._cells.locate(tree.line) if self._cells else (None, tree.line)
+            cell, line = self.cell_line(tree.line)
             self._fail(f"cannot parse this file: {tree.reason}", Location(self.display, line, tree.column, cell=cell))
         else:
             self._module = tree
@@ -194,6 +199,10 @@ def reported_path(path: Path, root: Path) -> str:
         return path.relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
     except ValueError:
         return path.as_posix()
+
+
+def _text(path: Path, data: bytes) -> str:
+    return _decode(data, "utf-8" if path.suffix == ".ipynb" else _encoding(data))
 
 
 def _encoding(data: bytes) -> str:
