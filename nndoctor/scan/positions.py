@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from bisect import bisect_right
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
-from libcst import BaseSuite
+from libcst import Attribute, BaseSuite, Call, ClassDef, FunctionDef, Integer, Name, SimpleString
 from libcst._nodes.internal import CodegenState
 
-from nndoctor.scan.lexing import line_starts
+from nndoctor.scan.lexing import STRING_OR_COMMENT, line_starts
 from nndoctor.scan.parsing import collector_off
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import libcst as cst
@@ -28,10 +31,10 @@ class Positions:
     """Line and column of the nodes of one tree, which must be the parse of `text`."""
 
     def __init__(self, module: cst.Module, text: str) -> None:
+        self._text = text
         self._lines = line_starts(text)
-        self._length = len(text)
         self._recorder = _Recorder(module.default_indent, module.default_newline)
-        self._ahead: Iterator[cst.CSTNode] = iter((*module.header, *module.body, *module.footer))
+        self._ahead = _blocks(module, text)  # what was not generated yet
 
     def span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         """First line and column, last line and column, counted from 1, the last column exclusive.
@@ -41,25 +44,87 @@ class Positions:
         the tree.
         """
         if id(node) not in self._recorder.spans:
-            self._advance_to(node)
+            self._generate(node)
         start, end = self._recorder.spans[id(node)]
         suite = getattr(node, "body", None)
         if isinstance(suite, BaseSuite):
             end = self._recorder.starts[id(suite)]
         return (*self._place(start), *self._place(end))
 
-    def _advance_to(self, node: cst.CSTNode) -> None:
+    def _generate(self, node: cst.CSTNode) -> None:
+        """Generate the blocks that may hold the node until one does."""
+        word = _word(node)
         with collector_off(), _deep_recursion():
-            for statement in self._ahead:
-                statement._codegen(self._recorder)
+            for block in [block for block in self._ahead if word in self._text[block.start : block.end]]:
+                self._ahead.remove(block)
+                block.generate(self._recorder)
                 if id(node) in self._recorder.spans:
                     return
         raise KeyError(f"{type(node).__name__} is not a node of this tree")
 
     def _place(self, offset: int) -> tuple[int, int]:
-        offset = min(offset, self._length)
+        offset = min(offset, len(self._text))
         line = bisect_right(self._lines, offset)
         return line, offset - self._lines[line - 1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A statement of the module, or all of them, and where in the text its code starts and where the next one does."""
+
+    nodes: Sequence[cst.CSTNode]
+    start: int
+    end: int
+
+    def generate(self, recorder: _Recorder) -> None:
+        recorder.offset = self.start
+        for node in self.nodes:
+            node._codegen(recorder)
+
+
+_UNINDENTED = re.compile(r"^(?!else\b|elif\b|except\b|finally\b)[^\s#)\]}]", re.MULTILINE)
+
+
+def _blocks(module: cst.Module, text: str) -> list[_Block]:
+    """The statements of a module one by one, if the lines that are not indented show where they start."""
+    code = STRING_OR_COMMENT.sub(lambda match: "_" * len(match[0]) if match[1] else match[0], text)
+    lines = [match.start() for match in _UNINDENTED.finditer(code)]
+    decorators = [len(getattr(statement, "decorators", ())) for statement in module.body]
+    # No statement starts elsewhere, so if there are as many lines as statements and decorators, they are these.
+    if len(lines) != len(module.body) + sum(decorators):
+        return [_Block((*module.header, *module.body), 0, len(text))]
+    first = [index + before for index, before in enumerate(accumulate(decorators, initial=0))]
+    ends = [*(lines[index] for index in first[1:-1]), len(text)]
+    return [
+        _Block((statement,), lines[index] - _length_before(statement, module), end)
+        for statement, index, end in zip(module.body, first, ends, strict=False)
+    ]
+
+
+def _length_before(statement: Any, module: cst.Module) -> int:
+    """The length of the empty lines and comments that libcst counts to a statement although they precede it."""
+    decorated = getattr(statement, "decorators", ())
+    lines = (*statement.leading_lines, *(decorated[0].leading_lines if decorated else ()))
+    if not lines:
+        return 0
+    recorder = _Recorder(module.default_indent, module.default_newline)
+    for line in lines:
+        line._codegen(recorder)
+    return recorder.offset
+
+
+def _word(node: Any) -> str:
+    """A piece of the code of a node, by which to tell in which statement it may be; empty if nothing is short."""
+    match node:
+        case Name() | Integer() | SimpleString():
+            return node.value
+        case Attribute():
+            return node.attr.value
+        case FunctionDef() | ClassDef():
+            return node.name.value
+        case Call():
+            return _word(node.func)
+    return ""
 
 
 class _Recorder(CodegenState):
