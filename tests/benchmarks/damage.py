@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import random
 import re
@@ -194,5 +195,5 @@ def _break_value(chance: random.Random, node: Any) -> None:
         if isinstance(node[key], dict | list) and chance.random() < 0.7:
             node = node[key]
         else:
-            node[key] = chance.choice(ODD_VALUES)
+            node[key] = copy.deepcopy(chance.choice(ODD_VALUES))
             return
