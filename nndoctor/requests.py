@@ -42,6 +42,7 @@ class ProbeRequest:
     steps_per_epoch: int | None = None  # of the optimizer; none: as many as the loader has batches
     inputs: str | None = None  # what part of a batch the model is given
     targets: str | None = None  # what part of a batch the loss is given
+    tokenizer: str | None = None  # turns token ids into text for the reader; an entrypoint
     device: str = "cpu"  # or "cuda", "cuda:1", "mps", "auto"
     amp: bool = False
     seed: int = 0

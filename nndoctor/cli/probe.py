@@ -22,8 +22,18 @@ Optimizer = Annotated[str | None, typer.Option(metavar="ENTRY", help="An optimiz
 Step = Annotated[
     str | None, typer.Option(metavar="ENTRY", help="step(model, batch) -> loss, for what does not fit the rest.")
 ]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ENTRY", help="A scheduler, or a factory that is called with the optimizer.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Of the run you plan; else as scripted.")]
+StepsPerEpoch = Annotated[
+    int | None, typer.Option(min=1, metavar="NUMBER", help="Optimizer steps in an epoch; else the loader's batches.")
+]
 Inputs = Annotated[str | None, typer.Option(metavar="PART", help="What of a batch the model is given.")]
 Targets = Annotated[str | None, typer.Option(metavar="PART", help="What of a batch the loss is given.")]
+Tokenizer = Annotated[
+    str | None, typer.Option(metavar="ENTRY", help="With a decode method; the page then shows token ids as text.")
+]
 Argument = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of the model's factory.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps or auto; cpu by default.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Run under autocast.")]
@@ -38,8 +48,12 @@ def probe(
     loss: Loss = None,
     optimizer: Optimizer = None,
     step: Step = None,
+    scheduler: Scheduler = None,
+    epochs: Epochs = None,
+    steps_per_epoch: StepsPerEpoch = None,
     inputs: Inputs = None,
     targets: Targets = None,
+    tokenizer: Tokenizer = None,
     arg: Argument = None,
     device: Device = None,
     amp: Amp = False,
@@ -85,8 +99,12 @@ def probe(
         loss=loss,
         optimizer=optimizer,
         step=step,
+        scheduler=scheduler,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
         inputs=inputs,
         targets=targets,
+        tokenizer=tokenizer,
         device=device or settings.probe.device,
         amp=amp,
         seed=settings.probe.seed if seed is None else seed,
@@ -97,14 +115,7 @@ def probe(
     )
     with progress_line(sys.stderr) as progress:
         report = checkup.checkup(request, progress)
-    finish(
-        report,
-        outputs=outputs,
-        color=color,
-        statistics=statistics,
-        fail_on=settings.fail_on,
-        exit_zero=exit_zero,
-    )
+    finish(report, outputs=outputs, color=color, statistics=statistics, fail_on=settings.fail_on, exit_zero=exit_zero)
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

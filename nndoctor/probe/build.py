@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.models import BuiltModel, build_model
 from nndoctor.probe.objective import Found, find_objective
 from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
-from nndoctor.probe.scripted import ScriptedLoss, find_scripted
+from nndoctor.probe.planning import SchedulePlan, count_batches, plan_schedule
+from nndoctor.probe.scripted import ScriptedLoss, find_plan, find_scripted
 from nndoctor.probe.session import sandbox, seed_everything
 from nndoctor.probe.splitting import Splitter, find_splitter
 from nndoctor.probe.subject import Subject
@@ -43,6 +45,7 @@ class Ingredients:
     loss: Any = None
     optimizer: Any = None
     step: Any = None
+    scheduler: Any = None
     remake: Callable[[], nn.Module] | None = None  # another instance of the model, where a class or factory is named
 
 
@@ -65,7 +68,7 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
         return load(text)
 
     model, data, step = fresh(request.model), fresh(request.data), fresh(request.step)
-    loss, optimizer = fresh(request.loss), fresh(request.optimizer)
+    loss, optimizer, scheduler = fresh(request.loss), fresh(request.optimizer), fresh(request.scheduler)
     announce(f"making the model of {request.model}")
     seed_everything(request.seed)
     built = build_model(model, request.model, request.arguments)
@@ -73,7 +76,7 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
     seed_everything(request.seed)
     is_factory = callable(model) and not isinstance(model, nn.Module)
     remake = (lambda: build_model(model, request.model, request.arguments).model) if is_factory else None
-    return Ingredients(built, open_data(data, request.data), loss, optimizer, step, remake)
+    return Ingredients(built, open_data(data, request.data), loss, optimizer, step, scheduler, remake)
 
 
 def assemble(
@@ -92,13 +95,15 @@ def assemble(
     splitter = _find_splitter(model, batches, request, strict=ingredients.step is None)
     loss = built.loss if ingredients.loss is None else ingredients.loss
     amp = _autocast_type(device) if request.amp else None
+    optimizer = _find_optimizer(model, ingredients, request)
     found = _find_objective(model, batches, splitter, (loss, ingredients.step), (request, device, amp))
     return Subject(
         model=model,
         batches=batches,
         split=splitter,
         objective=found.objective,
-        optimizer=_find_optimizer(model, ingredients, request),
+        optimizer=optimizer,
+        schedule=_plan_schedule(model, optimizer, ingredients, batches, request),
         task=found.task,
         validation=validation,
         device=device,
@@ -196,8 +201,32 @@ def _find_objective(
 
 def _read_script(request: ProbeRequest) -> ScriptedLoss | None:
     """The loss in the file of the model, or else in that of the data, which is often the script that trains."""
-    files = [file_of(text) for text in (request.model, request.data)]
-    return find_scripted([*dict.fromkeys(file for file in files if file)], request.root)
+    return find_scripted(_files(request.model, request.data), request.root)
+
+
+def _files(*entrypoints: str | None) -> list[Path]:
+    """The user's files that the entrypoints were loaded from, each once."""
+    files = [file_of(text) for text in entrypoints if text]
+    return [*dict.fromkeys(file for file in files if file)]
+
+
+def _plan_schedule(
+    model: nn.Module,
+    optimizer: OptimizerRecipe | None,
+    ingredients: Ingredients,
+    batches: Batches,
+    request: ProbeRequest,
+) -> SchedulePlan | None:
+    files = _files(request.scheduler, request.optimizer, request.model, request.data)
+    with sandbox(model, seed=request.seed):
+        return plan_schedule(
+            request,
+            model,
+            optimizer,
+            ingredients.scheduler,
+            count_batches(ingredients.loaders.train, batches),
+            lambda: find_plan(files, request.root),
+        )
 
 
 def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:

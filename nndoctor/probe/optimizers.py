@@ -34,12 +34,16 @@ class OptimizerRecipe:
 
     def makes_several(self, model: nn.Module) -> bool:
         """Whether it makes more than one optimizer, as for a GAN; the probes use the first."""
+        return _count(self.everything(model)) > 1
+
+    def everything(self, model: nn.Module) -> Any:
+        """All that the user's factory returns, schedulers beside optimizers too; None where it makes nothing."""
         if isinstance(self.value, Optimizer):
-            return False
+            return self.value
         for arguments in _ways(self.value, model):
             with suppress(Exception):  # whatever a factory raises for the wrong argument
-                return _count(self.value(*arguments)) > 1
-        return False
+                return self.value(*arguments)
+        return None
 
 
 def optimizer_recipe(value: Any, name: str) -> OptimizerRecipe:

@@ -1,6 +1,6 @@
-"""The loss that the user's script back-propagates, read from its source by the static pass in a process of its own.
+"""What the user's script says of its loss and of its run, read from its source by the static pass in another process.
 
-Started as `python -m nndoctor.probe.scripted ROOT FILE...`; the process prints what it has found as JSON.
+Started as `python -m nndoctor.probe.scripted QUESTION ROOT FILE...`; the process prints what it has found as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import Any
 
 from nndoctor.findings import Location
 from nndoctor.probe.environment import environment
+from nndoctor.scan.objective import objective_of
+from nndoctor.scan.plan import Plan, plan_of
 
 # A script takes a tenth of a second of CPU and the start of the process three; what takes ten times as long is none.
 LONGEST_SCAN_CPU_S = 3
@@ -61,23 +63,35 @@ class ScriptedLoss:
 
 def find_scripted(paths: Sequence[Path], root: Path) -> ScriptedLoss | None:
     """The loss of the first of the files in which the scan finds one."""
-    if not paths:
-        return None
-    command = [sys.executable, "-m", "nndoctor.probe.scripted", str(root), *map(str, paths)]
-    try:
-        done = subprocess.run(command, capture_output=True, env=environment(), timeout=LONGEST_SCAN_S, check=True)
-    except (subprocess.SubprocessError, OSError):  # the loss is inferred, as it is where the scan finds none
-        return None
-    found = json.loads(done.stdout)
+    found = _ask("loss", paths, root)
     return found and ScriptedLoss(found["name"], found["options"], Location(**found["location"]))
 
 
-def _main() -> None:
-    from nndoctor.scan.objective import objective_of
+def find_plan(paths: Sequence[Path], root: Path) -> Plan | None:
+    """The run as the first of the files that says anything of it plans it."""
+    found = _ask("plan", paths, root)
+    return found and Plan(**found)
 
+
+def _ask(question: str, paths: Sequence[Path], root: Path) -> Any:
+    if not paths:
+        return None
+    command = [sys.executable, "-m", "nndoctor.probe.scripted", question, str(root), *map(str, paths)]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment(), timeout=LONGEST_SCAN_S, check=True)
+    except (subprocess.SubprocessError, OSError):  # the check-up goes on as it does where the scan finds nothing
+        return None
+    return json.loads(done.stdout)
+
+
+QUESTIONS: dict[str, Callable[[Path, Path], Any]] = {"loss": objective_of, "plan": plan_of}
+
+
+def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_SCAN_CPU_S, LONGEST_SCAN_CPU_S))
-    root, *paths = map(Path, sys.argv[1:])
-    found = next(filter(None, (objective_of(path, root) for path in paths)), None)
+    answer = QUESTIONS[sys.argv[1]]
+    root, *paths = map(Path, sys.argv[2:])
+    found = next(filter(None, (answer(path, root) for path in paths)), None)
     print(json.dumps(found and asdict(found)))
 
 

@@ -17,6 +17,7 @@ from nndoctor.probe.batches import Batches
 from nndoctor.probe.memory import Undo
 from nndoctor.probe.optimizers import OptimizerRecipe
 from nndoctor.probe.outputs import main_tensor
+from nndoctor.probe.planning import SchedulePlan
 from nndoctor.probe.session import sandbox
 
 
@@ -78,6 +79,7 @@ class Subject:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     amp: torch.dtype | None = None
     seed: int = 0
+    schedule: SchedulePlan | None = None
     remake: Callable[[], nn.Module] | None = None  # another instance of the model; none where the user named an object
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None

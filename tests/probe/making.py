@@ -20,7 +20,14 @@ from nndoctor.probe.subject import Subject
 from nndoctor.requests import ProbeRequest
 
 QUICK = EFFORTS["quick"]
-ATTRIBUTES = {"model": "build_model", "data": "loader", "loss": "loss", "optimizer": "optimizer", "step": "step"}
+ATTRIBUTES = {
+    "model": "build_model",
+    "data": "loader",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "step": "step",
+    "scheduler": "scheduler",
+}
 _numbers = itertools.count()
 
 

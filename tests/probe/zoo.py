@@ -37,11 +37,14 @@ SICK = {
     "collapse_of_transformer": "NDP17",
     "constant_init": "NDP08",
     "constant_inputs": "NDP11",
+    "cosine_per_batch": "NDP14",
+    "cycle_of_epochs": "NDP14",
     "dead_first_layer": "NDP07",
     "dead_graph": "NDP08",
     "dead_relu_conv": "NDP09",
     "dead_relu_init": "NDP09",
     "decay_drowns": "NDP15",
+    "decay_forgets_accumulation": "NDP14",
     "decayed_twice": "NDP15",
     "detached_features": "NDP08",
     "deviation_of_the_batch": "NDP04",
@@ -76,6 +79,7 @@ SICK = {
     "lstm_batch_first": "NDP04",
     "mean_fifty": "NDP02",
     "mean_over_batch": "NDP04",
+    "milestones_in_batches": "NDP14",
     "nan_gradient": "NDP03",
     "nan_in_data": "NDP11",
     "norm_of_one_feature": "NDP09",
@@ -113,6 +117,7 @@ SICK = {
     "view_for_permute": "NDP04",
     "view_in_attention": "NDP04",
     "view_of_channels": "NDP04",
+    "warmup_longer_than_run": "NDP14",
     "wrong_sign": "NDP03",
 }
 """Sick module to the code of the probe that must find it."""
@@ -135,8 +140,9 @@ def module(name: str) -> ModuleType:
 
 def request(name: str, **options: Any) -> ProbeRequest:
     """The check-up of a module, with the loss, optimizer or step that it defines."""
-    wanted = ("loss", "optimizer", "step")
+    wanted = ("loss", "optimizer", "scheduler", "step")
     parts = {part: entrypoint(name, part) for part in wanted if hasattr(module(name), part)}
+    parts |= {"epochs": epochs} if (epochs := getattr(module(name), "epochs", None)) else {}
     model, data = entrypoint(name, "build_model"), entrypoint(name, "loader")
     return ProbeRequest(model=model, data=data, root=Path.cwd(), **(parts | options))
 
