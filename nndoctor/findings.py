@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from nndoctor.exhibits import Exhibit
+
 Figure = float | int | str | bool | None
 """One measured value as it is reported."""
 
@@ -175,6 +177,8 @@ class Report:
     files: int = 0  # files examined by the static pass
     coverage: Coverage = Coverage()
     seconds: float = 0.0
+    batch: tuple[Exhibit, ...] = ()  # a few examples as the network is given them
+    filters: tuple[Exhibit, ...] = ()  # of the first layer
 
     def count(self, severity: Severity) -> int:
         """Number of findings of that severity."""

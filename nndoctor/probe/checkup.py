@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nndoctor.catalog import rule_names
 from nndoctor.errors import UserError
+from nndoctor.exhibits import Exhibit
 from nndoctor.findings import Failure, Finding, Location, ProbeResult, Report
 from nndoctor.probe.child import Child, DiedError, OverdueError
 from nndoctor.probe.effort import EFFORTS, Effort
@@ -23,6 +24,8 @@ class Gathered:
 
     codes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    batch: tuple[Exhibit, ...] = ()
+    filters: tuple[Exhibit, ...] = ()
     results: list[ProbeResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -61,6 +64,8 @@ def checkup(request: ProbeRequest, progress: Progress) -> Report:
         probes=tuple(sorted(gathered.results, key=lambda result: result.code)),
         failures=tuple(gathered.failures),
         notes=gathered.notes,
+        batch=gathered.batch,
+        filters=gathered.filters,
         seconds=time.monotonic() - started,
     )
 
@@ -83,8 +88,9 @@ def _listen(child: Child, gathered: Gathered, effort: Effort, progress: Progress
                 progress(text)
             case Refused(text):
                 return _cannot_go_on(gathered, text)
-            case Ready(codes, notes) if gathered.codes is None:
-                gathered.codes, gathered.notes = codes, notes
+            case Ready() if gathered.codes is None:
+                gathered.codes, gathered.notes = message.codes, message.notes
+                gathered.batch, gathered.filters = message.batch, message.filters
             case Started(code):
                 gathered.running = code
                 progress(_progress(gathered, code))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nndoctor.exhibits import KINDS, Exhibit
 from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, ProbeResult, Series, Severity
 from nndoctor.requests import ProbeRequest
 
@@ -33,6 +34,8 @@ class Ready:
 
     codes: tuple[str, ...]
     notes: tuple[str, ...]
+    batch: tuple[Exhibit, ...] = ()
+    filters: tuple[Exhibit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ Message = Stage | Ready | Refused | Started | Measured | Failed | Done
 
 def encode(message: Message) -> str:
     """One line; NaN and infinity are written as Python's json reads them."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)})
+    content = {"kind": type(message).__name__, **asdict(message)}
+    if isinstance(message, Ready):
+        content |= {"batch": [*map(_plain, message.batch)], "filters": [*map(_plain, message.filters)]}
+    return json.dumps(content)
 
 
 def decode(line: str | bytes) -> Message:
@@ -84,7 +90,8 @@ def decode(line: str | bytes) -> Message:
         case "Stage":
             return Stage(**content)
         case "Ready":
-            return Ready(tuple(content["codes"]), tuple(content["notes"]))
+            shown = (tuple(map(_exhibit, content[name])) for name in ("batch", "filters"))
+            return Ready(tuple(content["codes"]), tuple(content["notes"]), *shown)
         case "Refused":
             return Refused(**content)
         case "Started":
@@ -111,6 +118,19 @@ def decode_order(text: str) -> Order:
     request |= {"root": Path(request["root"]), "ignore": frozenset(request["ignore"])}
     request["select"] = None if request["select"] is None else frozenset(request["select"])
     return Order(ProbeRequest(**request), None if content["codes"] is None else tuple(content["codes"]))
+
+
+def _plain(exhibit: Exhibit) -> dict[str, Any]:
+    return {"kind": type(exhibit).__name__, **asdict(exhibit)}
+
+
+def _exhibit(plain: dict[str, Any]) -> Exhibit:
+    kind = KINDS[plain.pop("kind")]
+    return kind(**{name: _tuples(value) for name, value in plain.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _location(plain: Mapping[str, Any] | None) -> Location | None:

@@ -161,6 +161,20 @@ def read_signature(model: nn.Module) -> Signature:
     )
 
 
+def input_names(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    """What the model's forward calls each tensor of its arguments, in their order."""
+    parameters = read_signature(model).positional
+    return [_input_name(parameters, path) for path, _ in leaves((args, kwargs))]
+
+
+def _input_name(parameters: tuple[str, ...], path: str) -> str:
+    kind, _, rest = path.partition(".")
+    position, _, inner = rest.partition(".")
+    if kind == "0" and position.isdigit() and int(position) < len(parameters):
+        return parameters[int(position)] + (f".{inner}" if inner else "")
+    return rest
+
+
 def pick(batch: Batch, path: str) -> Any:
     """The part of the batch at a dotted path of indices, keys and attributes."""
     for name in path.split(".") if path else ():

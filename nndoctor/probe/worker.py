@@ -81,10 +81,12 @@ def serve(order: Order, send: Send) -> None:
     from nndoctor.probe.build import build_subject
     from nndoctor.probe.effort import EFFORTS
     from nndoctor.probe.registry import load_probes
+    from nndoctor.probe.showing import find_decoder, shown
 
     effort = EFFORTS[order.request.effort]
     try:
         subject = build_subject(order.request, effort, lambda text: send(Stage(text)))
+        decode = find_decoder(order.request.tokenizer)
     except UserError as error:
         send(Refused(str(error)))
         return
@@ -92,7 +94,7 @@ def serve(order: Order, send: Send) -> None:
         send(Refused(f"the model and the data could not be set up{_where(error)}: {describe_error(error)}"))
         return
     codes = order.codes if order.codes is not None else selected(order, load_probes())
-    send(Ready(tuple(codes), subject.notes))
+    send(Ready(tuple(codes), subject.notes, *shown(subject, decode)))
     for code in codes:
         send(Started(code))
         send(run(code, subject, effort))

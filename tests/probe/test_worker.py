@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nndoctor.errors import UserError
+from nndoctor.exhibits import Pictures, Signals, Table, Tokens
 from nndoctor.findings import (
     Confidence,
     Evidence,
@@ -321,9 +322,18 @@ RESULT = ProbeResult(
     series={
         "curve": Series((2.0, 1.0), "loss", x=(1e-3, 1e-2), log_x=True, references={"ln 10": 2.3}),
         "matrix": Series(((1.0, 0.0), (0.0, 1.0)), "influence"),
+        "bars": Series((1.0, 2.0), "size", names=("a", "b"), marks={"yours": 0.1}, band=(0.0, 1.0), y_label="size"),
     },
     seconds=1.5,
     steps=60,
+)
+
+
+EXHIBITS = (
+    Pictures("x", "uint8", 1, 1, 1, ("AA==",), ("label 3",)),
+    Tokens("ids", "int64", ((1, 2), (3, 4)), (("a", "b"), ("c", "d"))),
+    Signals("wave", "float32", (((0.5, 1.0),),)),
+    Table("row", "float32", ((1.0, 2.0),)),
 )
 
 
@@ -331,7 +341,7 @@ RESULT = ProbeResult(
     "message",
     [
         Stage("importing torch"),
-        Ready(("NDP01", "NDP03"), ("loss: mine", "line\nbreak")),
+        Ready(("NDP01", "NDP03"), ("loss: mine", "line\nbreak"), EXHIBITS, EXHIBITS[:1]),
         Refused("no such module"),
         Started("NDP01"),
         Measured(RESULT, (FINDING,)),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nndoctor.findings import Confidence, Evidence, Figure, Finding, Series, Severity
-from nndoctor.probe.batch import Batch, leaves, tensors
+from nndoctor.probe.batch import Batch, tensors
 from nndoctor.probe.blame import source_line
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.errors import NotApplicableError
@@ -23,7 +23,7 @@ from nndoctor.probe.isolation import choose_examples, jitter
 from nndoctor.probe.memory import Undo
 from nndoctor.probe.recording import Operation, Recording, changed, record
 from nndoctor.probe.registry import Outcome, finding, probe
-from nndoctor.probe.splitting import read_signature
+from nndoctor.probe.splitting import input_names
 from nndoctor.probe.subject import Subject
 
 RATE = 3e-3  # Adam's; outputs move within a dozen steps even if the head starts at zero
@@ -241,14 +241,7 @@ def _faint(subject: Subject, fits: Fits) -> Finding:
 
 
 def _name(subject: Subject, examples: Examples, number: int) -> str:
-    """As the model's forward calls the input."""
-    path = [path for path, _ in leaves((examples.args, examples.kwargs))][number]
-    kind, _, rest = path.partition(".")
-    position, _, inner = rest.partition(".")
-    parameters = read_signature(subject.model).positional
-    if kind == "0" and position.isdigit() and int(position) < len(parameters):
-        return parameters[int(position)] + (f".{inner}" if inner else "")
-    return rest
+    return input_names(subject.model, examples.args, examples.kwargs)[number]
 
 
 def _figures(fits: Fits | None) -> dict[str, Figure]:
