@@ -1,9 +1,8 @@
-"""The static pass from request to report: discovery, the run, the rules, suppressions."""
+"""The static pass from request to report: discovery, the run of each part, the rules, suppressions."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from nndoctor.findings import Confidence, Coverage, Evidence, Failure, Finding, Location, Report, Severity, is_advice
 from nndoctor.requests import ScanRequest
+from nndoctor.scan.disk import Asked, Disk
+from nndoctor.scan.dispatch import verdicts
 from nndoctor.scan.files import discover
-from nndoctor.scan.source import SourceFile, mentions_torch, reported_path, source_from_text, source_of
+from nndoctor.scan.source import SourceFile, reported_path, source_from_text, source_of
+from nndoctor.scan.survey import Part, survey
+from nndoctor.scan.verdict import Examined, Verdict, combined
 
 if TYPE_CHECKING:
     from nndoctor.scan.program import Program
-    from nndoctor.scan.project import Project
     from nndoctor.scan.rules.registry import Draft, Rule
     from nndoctor.scan.values import Site
 
@@ -27,78 +29,68 @@ DEBUG = "NNDOCTOR_DEBUG"  # set, errors of our own are raised
 
 def scan(request: ScanRequest) -> Report:
     """Examine the files that a request names."""
-    from nndoctor.scan.project import Project
-
     started = time.perf_counter()
-    project = Project(request.root)
-    for path, text in request.texts.items():
-        project.add(source_of(path, request.root, text))
-    sources, coverage = _sources(request, project)
-    examined = len(coverage.asked)
-    findings: list[Finding] = []
-    failures: list[Failure] = []
-    if sources:
-        from nndoctor.scan.interpreter.run import run_program
-        from nndoctor.scan.parsing import collector_off
-
-        with collector_off():
-            program = run_program(project, sources)
-        program.minimum_torch = request.minimum_torch
-        followed = {*program.sources, *sources}
-        examined, coverage = len(followed), _covered(coverage, followed)
-        findings = [*_findings(program, request), *_unparsed(sources, request), *_hygiene(sources, request)]
-        failures = [*(f for s in sources for f in s.failures if s.module is None), *_crashed(program)]
+    disk = Disk()
+    parts, coverage = _parts(request, disk)
+    verdict = combined(verdicts(parts, request, disk, examine))
+    findings = [*verdict.findings, *_hygiene(verdict, request)]
+    unparsed = sum(not file.parsed for file in verdict.files)
     return Report(
         command="scan",
         target=" ".join(str(path) for path in request.paths) or (request.stdin_filename or "-"),
         findings=tuple(sorted(findings, key=lambda finding: finding.order)),
-        failures=tuple(failures),
-        files=examined,
-        coverage=coverage,
+        failures=verdict.failures,
+        files=len(verdict.files) or len(coverage.asked),
+        coverage=replace(coverage, unparsed=unparsed, cells=sum(file.bad_cells for file in verdict.files)),
         seconds=time.perf_counter() - started,
     )
 
 
-def _sources(request: ScanRequest, project: Project) -> tuple[list[SourceFile], Coverage]:
+def _parts(request: ScanRequest, disk: Disk) -> tuple[tuple[Part, ...], Coverage]:
     """The files to interpret, and those that were asked for."""
     if request.stdin is not None:
-        source = source_from_text(request.stdin, request.stdin_filename or "<stdin>")
-        project.add(source)
-        return [source], Coverage((source.display,))
+        source = _from_stdin(request)
+        return (Part((str(source.path),)),), Coverage((source.display,))
     found = discover(request.paths, request.base or request.root, request.exclude, request.force_exclude)
     paths = [path for path in found if request.only is None or os.path.realpath(path) in request.only]
-    sources = [project.source(path) for path in paths if _matters(path, project)]
+    parts = survey(paths, request, disk)
     asked = tuple(reported_path(path, request.root) for path in paths)
-    return sources, Coverage(asked, len(paths) - len(sources), unchanged=len(found) - len(paths))
+    concerned = sum(len(part.files) for part in parts)
+    return parts, Coverage(asked, len(paths) - concerned, unchanged=len(found) - len(paths))
 
 
-def _covered(coverage: Coverage, sources: Iterable[SourceFile]) -> Coverage:
-    """With what could not be parsed."""
-    unparsed = sum(source.module is None for source in sources)
-    return replace(coverage, unparsed=unparsed, cells=sum(len(source.failures) for source in sources) - unparsed)
+def _from_stdin(request: ScanRequest) -> SourceFile:
+    return source_from_text(request.stdin or "", request.stdin_filename or "<stdin>")
 
 
-_IMPORT = re.compile(rb"^\s*(?:from\s+([.\w]+)\s+import|import\s+([.\w]+))", re.MULTILINE)
+def examine(part: Part, request: ScanRequest, disk: Disk) -> tuple[Verdict, Asked]:
+    """Run the files of one part as a program and ask the rules; with what was asked of the disk for that."""
+    from nndoctor.scan.interpreter.run import run_program
+    from nndoctor.scan.parsing import collector_off
+    from nndoctor.scan.project import Project
+
+    project = Project(request.root, disk)
+    for path, text in request.texts.items():
+        project.add(source_of(path, request.root, text))
+    if request.stdin is not None:
+        project.add(_from_stdin(request))
+    sources = [project.source(Path(file)) for file in part.files]
+    with collector_off():
+        program = run_program(project, sources)
+    program.minimum_torch = request.minimum_torch
+    findings = (*_findings(program, request), *_unparsed(sources, request))
+    followed = dict.fromkeys((*sources, *program.sources))
+    verdict = Verdict(
+        findings,
+        (*(failure for source in sources for failure in source.failures if source.module is None), *_crashed(program)),
+        tuple(usage for source in followed for usage in source.suppressions.usages(source.line_text)),
+        tuple(_examined(source, source in sources) for source in followed),
+    )
+    return combined([verdict]), project.asked
 
 
-def _matters(path: Path, project: Project) -> bool:
-    """Whether a file speaks of torch, or imports a file of the project that does."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return True  # `project.source` says why it cannot be read
-    if mentions_torch(data):
-        return True
-    if b"import" not in data:
-        return False
-    source = project.source(path)
-    for match in _IMPORT.finditer(data):
-        dotted = (match[1] or match[2]).decode()
-        name = dotted.lstrip(".")
-        found = project.resolve(source, name, len(dotted) - len(name))
-        if found is not None and mentions_torch(found.text.encode()):
-            return True
-    return False
+def _examined(source: SourceFile, asked: bool) -> Examined:
+    return Examined(source.display, asked, source.module is not None, len(source.failures) - (source.module is None))
 
 
 def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[Finding]:
@@ -122,15 +114,14 @@ def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[F
             )
 
 
-def _hygiene(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[Finding]:
+def _hygiene(verdict: Verdict, request: ScanRequest) -> Iterator[Finding]:
     """What is wrong with the comments that silence findings."""
-    silencing = [source for source in sources if source.suppressions.count()]
-    if silencing:
+    asked = {file.path for file in verdict.files if file.asked}
+    usages = [usage for usage in verdict.usages if usage.directive.location.path in asked]
+    if usages:
         from nndoctor.scan.hygiene import about_suppressions
 
-        for finding in about_suppressions(
-            silencing, lambda code: _wanted(code, request) and not code.startswith("NDP")
-        ):
+        for finding in about_suppressions(usages, lambda code: _wanted(code, request) and not code.startswith("NDP")):
             if _wanted(finding.code, request) and (request.pedantic or not finding.is_advice):
                 yield finding
 
@@ -146,7 +137,6 @@ def _crashed(program: Program) -> Iterator[Failure]:
 def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
     from nndoctor.scan.rules import RULES
 
-    best: dict[tuple[str, Location], Finding] = {}
     for function, codes in RULES.items():
         if not any(_wanted(code, request) for code in codes):
             continue
@@ -155,11 +145,7 @@ def _findings(program: Program, request: ScanRequest) -> Iterator[Finding]:
                 continue
             finding = _finding(draft)
             if _reported(finding, draft.site.source, request):
-                key = (finding.code, finding.location)
-                known = best.get(key)  # type: ignore[arg-type]
-                if known is None or _rank(finding) < _rank(known):
-                    best[key] = finding  # type: ignore[index]
-    yield from best.values()
+                yield finding
 
 
 def _is_hidden(draft: Draft, request: ScanRequest) -> bool:
@@ -181,10 +167,6 @@ def _drafts(rule: Rule, codes: tuple[str, ...], program: Program) -> list[Draft]
             raise
         program.failures.append(f"{' and '.join(codes)} could not be examined ({type(error).__name__}: {error})")
         return []
-
-
-def _rank(finding: Finding) -> int:
-    return list(Confidence).index(finding.confidence)
 
 
 def _wanted(code: str, request: ScanRequest) -> bool:

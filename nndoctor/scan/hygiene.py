@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nndoctor.catalog import load_rule, rule_names
 from nndoctor.findings import Confidence, Edit, Finding, Fix, Location
-from nndoctor.scan.source import SourceFile
-from nndoctor.scan.suppressions import EVERYTHING, Directive
+from nndoctor.scan.suppressions import EVERYTHING, Directive, Usage
 from nndoctor.selection import near
 
 UNUSED, UNKNOWN = "ND002", "ND003"
 
 
-def about_suppressions(sources: Iterable[SourceFile], examined: Callable[[str], bool]) -> Iterator[Finding]:
+def about_suppressions(usages: Sequence[Usage], examined: Callable[[str], bool]) -> Iterator[Finding]:
     """ND002 and ND003, once all rules have had their say; `examined` tells which codes were looked for."""
     rules = rule_names()
-    for source in sources:
-        unknown = source.suppressions.unknown(rules)
-        for directive in unknown:
+    for usage in usages:
+        directive = usage.directive
+        if not directive.means_one_of(rules):
             words = f"`{directive.selector}` names no rule{near(directive.selector, [*rules, *rules.values()])}"
-            yield _finding(UNKNOWN, words, directive, source)
-        unused = [directive for directive in source.suppressions.unused() if directive not in unknown]
-        for directive in unused:
-            meant = [code for code, name in rules.items() if directive.matches(code, name)]
-            if all(map(examined, meant)):
-                fix = _removal(directive, unused, source)
-                yield _finding(UNUSED, _idle(directive), directive, source, fix)
+            yield _finding(UNKNOWN, words, usage)
+        elif not usage.used and all(examined(code) for code, name in rules.items() if directive.matches(code, name)):
+            yield _finding(UNUSED, _idle(directive), usage, _removal(usage, usages))
 
 
 def _idle(directive: Directive) -> str:
@@ -36,9 +31,8 @@ def _idle(directive: Directive) -> str:
     return f"`{directive.selector}` finds nothing to silence {where}"
 
 
-def _finding(code: str, message: str, directive: Directive, source: SourceFile, fix: Fix | None = None) -> Finding:
+def _finding(code: str, message: str, usage: Usage, fix: Fix | None = None) -> Finding:
     rule = load_rule(code)
-    line = source.line_text(directive.location)
     return Finding(
         code,
         rule.name,
@@ -46,18 +40,20 @@ def _finding(code: str, message: str, directive: Directive, source: SourceFile, 
         Confidence.CERTAIN,
         message,
         rule.treatment,
-        directive.location,
-        line,
+        usage.directive.location,
+        usage.line,
         fix=fix,
     )
 
 
-def _removal(directive: Directive, unused: list[Directive], source: SourceFile) -> Fix | None:
+def _removal(usage: Usage, usages: Sequence[Usage]) -> Fix | None:
     """Remove the comment, if nothing that it names is needed and nothing else stands in it."""
-    place = directive.location
-    line = source.line_text(place)
+    place, line = usage.directive.location, usage.line
     comment = line[place.column - 1 :]
-    if sum(other.location == place for other in unused) < source.suppressions.count(place) or "#" in comment[1:]:
+    rules = rule_names()
+    beside = (other for other in usages if other.directive.location == place)
+    needed = (other.used or not other.directive.means_one_of(rules) for other in beside)
+    if any(needed) or "#" in comment[1:]:
         return None
     before = line[: place.column - 1].rstrip()
     if before:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,19 @@ class Directive:
         prefix = _WILDCARD.fullmatch(self.selector)
         return prefix is not None and code.startswith(prefix[1].upper())
 
+    def means_one_of(self, rules: Mapping[str, str]) -> bool:
+        """Whether any of these rules, given as code to name, is meant."""
+        return any(self.matches(code, name) for code, name in rules.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one word of a comment did: the line that the comment stands on, and whether it silenced anything."""
+
+    directive: Directive
+    line: str
+    used: bool
+
 
 class Suppressions:
     """What the comments of one file silence, and which of them did."""
@@ -72,17 +85,9 @@ class Suppressions:
         """How many rules the comments name, or the comment at a place."""
         return sum(location in (None, directive.location) for directive in self._directives)
 
-    def unused(self) -> list[Directive]:
-        """Those that silenced nothing so far (ND002), in the order of the text."""
-        return [directive for directive in self._directives if directive not in self._used]
-
-    def unknown(self, rules: Mapping[str, str]) -> list[Directive]:
-        """Those that mean none of these rules, given as code to name (ND003), in the order of the text."""
-        return [
-            directive
-            for directive in self._directives
-            if not any(directive.matches(code, name) for code, name in rules.items())
-        ]
+    def usages(self, line_text: Callable[[Location], str]) -> list[Usage]:
+        """What all of them did so far, in the order of the text; `line_text` reads the line of a place."""
+        return [Usage(each, line_text(each.location), each in self._used) for each in self._directives]
 
     def _read(self, text: str) -> None:
         above: list[Directive] = []  # of the comments that stand alone directly above the statement

@@ -96,9 +96,12 @@ def test_knows_which_were_used() -> None:
     """)
     assert found.covers("ND101", RULES["ND101"], Location("train.py", 2))
     assert found.covers("ND102", RULES["ND102"], Location("train.py", 3))
-    assert [(directive.selector, directive.location.line) for directive in found.unused()] == [
-        ("ND201", 2),
-        ("ND101", 4),
+    assert [(usage.directive.selector, usage.directive.location.line, usage.used) for usage in found.usages(str)] == [
+        ("ND102", 1, True),
+        ("ND101", 2, True),
+        ("ND201", 2, False),
+        ("*", 3, True),
+        ("ND101", 4, False),
     ]
 
 
@@ -108,12 +111,13 @@ def test_knows_which_mean_no_rule() -> None:
         b  # noqa: ND998, E501
         c  # nndoctor: ignore
     """)
-    assert [directive.selector for directive in found.unknown(RULES)] == ["ND999", "softmax", "ND998"]
+    unknown = [usage.directive.selector for usage in found.usages(str) if not usage.directive.means_one_of(RULES)]
+    assert unknown == ["ND999", "softmax", "ND998"]
 
 
 def test_a_comment_is_located() -> None:
-    (directive,) = suppressions("é = 1  # nndoctor: ignore[ND101] for now\n").unused()
-    assert directive.location == Location("train.py", 1, 8, 1, 41)
+    (usage,) = suppressions("é = 1  # nndoctor: ignore[ND101] for now\n").usages(str)
+    assert usage.directive.location == Location("train.py", 1, 8, 1, 41)
 
 
 @given(
@@ -121,4 +125,5 @@ def test_a_comment_is_located() -> None:
 )
 def test_no_text_raises(text: str) -> None:
     found = Suppressions(text, "train.py")
-    assert all(directive.matches("ND101", "x") for directive in found.unused() if directive.selector == "ND101")
+    directives = [usage.directive for usage in found.usages(str)]
+    assert all(directive.matches("ND101", "x") for directive in directives if directive.selector == "ND101")
