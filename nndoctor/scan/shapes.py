@@ -97,6 +97,28 @@ def number(value: int) -> Dim:
     return Dim(value, Counter())
 
 
+_IS = "is"  # in the info of a term that stands for a size: what that size is known to be
+
+
+def identify(dim: Dim, size: Dim) -> None:
+    """Remember that a dimension which the user's code asked for is this size, as a layer says that takes it."""
+    term, size = next(iter(dim.atoms), None), _identified(size)
+    if term is not None and term.op == "dim" and dim.equals(atom(term)) and term not in size.atoms:
+        term.info = term.info or {_IS: size}
+
+
+def _identified(dim: Dim) -> Dim:
+    """The dimension in the sizes that its own are known to be."""
+    if dim.factors:
+        return merged([_identified(factor) for factor in dim.factors])
+    for term in dim.atoms:
+        if term.info is not None and _IS in term.info:
+            rest = dim.over(atom(term))
+            assert rest is not None
+            return _identified(rest.times(term.info[_IS]))
+    return dim
+
+
 def dimension(value: Value) -> Dim | None:
     """A value used as a size; None where it cannot be one, or is -1."""
     if type(value) is Dim:
@@ -159,6 +181,15 @@ def _may_be_one(dim: Dim) -> bool:
     return any(size.op in MAY_BE_ONE for size in dim.atoms)
 
 
+def in_common(shapes: Sequence[Shape | None]) -> Shape | None:
+    """What is known of a tensor that has one of these shapes: sizes in which they differ are unknown."""
+    known = [shape.dims for shape in shapes if shape is not None and shape.dims is not None]
+    if not known or len(known) < len(shapes) or len({len(dims) for dims in known}) > 1:
+        return None
+    columns = zip(*known, strict=True)
+    return Shape(tuple(c[0] if all(d.equals(c[0]) for d in c) else atom(Term("size")) for c in columns))
+
+
 def matrix_product(first: Shape | None, second: Shape | None) -> Shape | None:
     """The shape of `first @ second`: batch dimensions broadcast, vectors lose theirs."""
     if first is None or second is None or first.dims is None or second.dims is None:
@@ -178,6 +209,12 @@ def resolve_view(source: Shape, target: Sequence[Dim | None]) -> tuple[tuple[Dim
     dims = source.dims or _implied(source, target)
     if dims is None or target.count(None) > 1:
         return None
+    named = [dim and _identified(dim) for dim in target]
+    return _matched(dims, target) or _matched(tuple(map(_identified, dims)), named)
+
+
+def _matched(dims: tuple[Dim, ...], target: Sequence[Dim | None]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]] | None:
+    """Both shapes in the same atoms, if what is left of one dimension can be what is left of the other."""
     dims = _split_by_quotients(dims, [d for d in target if d is not None])
     if None in target:
         rest = product(dims).over(product([d for d in target if d is not None]))

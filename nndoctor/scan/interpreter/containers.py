@@ -107,7 +107,9 @@ def element(run: Machine, value: Value, node: Any) -> Value:
     value = run.resolve(value)
     kind = type(value)
     if kind is Term:
-        return _element_of_adapter(run, value, node) if value.op in _ADAPTERS else run.pure("element", value)
+        if value.op in _ADAPTERS:
+            return _element_of_adapter(run, value, node)
+        return tensors.part(run, value, 0, node) if value.op in tensors.PARTS else run.pure("element", value)
     if kind is Tuple:
         return representative(run, value.items, node)
     if kind is Container:
@@ -169,7 +171,19 @@ def unpacked(run: Machine, value: Value, target: cst.Tuple | cst.List) -> list[V
         return [*items[:starred], middle, *items[tail:]]
     if items is not None and len(items) == count and starred is None:
         return list(items)
+    if type(value) is Container and value.kind == "list" and items is None and not run.read(value.attrs, ITEMS):
+        return [_part_of_list(run, value, i, target.elements[i]) for i in range(count)]
     return [tensors.part(run, value, i, target.elements[i]) for i in range(count)]
+
+
+def _part_of_list(run: Machine, values: Container, index: int, node: Any) -> Value:
+    """An item of a list of which only one item is known, which stands for all: `q, k = [f(x) for x in xs]`."""
+    item = held(run, values, node)
+    if type(item) is not Term:
+        return item
+    part = run.term("index", (item, run.constant(index)), node)
+    part.act, part.dtype, part.shape = item.act, item.dtype, item.shape
+    return part
 
 
 def _unpacked_choice(run: Machine, value: Choice, target: cst.Tuple | cst.List) -> list[Value]:

@@ -9,7 +9,7 @@ from nndoctor.scan.interpreter import axis_rules, calls, shape_rules
 from nndoctor.scan.interpreter import shape_arguments as given
 from nndoctor.scan.interpreter.axis_rules import some_size
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Dim, Shape, dimension, number
+from nndoctor.scan.shapes import Dim, Shape, dimension, identify, number
 from nndoctor.scan.values import Const, Lib, Term, Tuple
 
 
@@ -38,11 +38,19 @@ def _leading(shape: Shape, count: int) -> Shape:
     return result
 
 
+def _learn(run: Machine, layer: Lib, name: str, shape: Shape, axis: int) -> None:
+    """What a layer was told of its input is true of the tensor that it is given."""
+    size = _size(run, layer, name)
+    if size is not None and shape.dims:
+        identify(shape.dims[axis], size)
+
+
 def _linear(run: Machine, layer: Lib, tensor: Term, args: Any) -> Shape | None:
     shape, out = tensor.shape, _size(run, layer, "out_features")
     if shape is None:
         return None
     if shape.dims is not None:
+        _learn(run, layer, "in_features", shape, -1)
         return Shape((*shape.dims[:-1], out)) if out is not None else None
     result = _leading(shape, 1)
     if out is not None:

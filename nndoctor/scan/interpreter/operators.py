@@ -8,6 +8,7 @@ from typing import Any
 
 from nndoctor.scan.interpreter import paths, tables
 from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.interpreter.shape_arguments import shape_of
 from nndoctor.scan.shapes import Dim, broadcast, dimension, matrix_product
 from nndoctor.scan.values import FALSE, ITEMS, LOSS, REST, TRUE, Choice, Const, Container, Term, Tuple, Value
 
@@ -134,7 +135,7 @@ def arithmetic(run: Machine, symbol: str, left: Value, right: Value, node: Any) 
     if symbol == "/" and not run.in_forward:
         run.note("quotient", node, left, divisor=right)
     if result.shape is None:
-        result.shape = (matrix_product if symbol == "@" else broadcast)(_shape(left), _shape(right))
+        result.shape = (matrix_product if symbol == "@" else broadcast)(shape_of(run, left), shape_of(run, right))
     result.dtype = _dtype(symbol, left, right)
     if result.dtype == "uint8" and symbol in _WRAPPING and not _stays_in_range(symbol, left, right):
         run.note("byte arithmetic", node, left if _element_type(left) == "uint8" else right)
@@ -165,10 +166,6 @@ def _stays_in_range(symbol: str, left: Value, right: Value) -> bool:
     neutral = {"+": 0, "-": 0, "*": 1, "**": 1, "<<": 0}[symbol]
     constants = [side.value for side in (left, right) if type(side) is Const]
     return neutral in constants or (symbol == "*" and 0 in constants)
-
-
-def _shape(value: Value) -> Any:
-    return value.shape if type(value) is Term else None
 
 
 def _act(value: Value) -> str | None:
@@ -235,7 +232,7 @@ def compare(run: Machine, name: str, left: Value, right: Value, node: Any) -> Va
     if name == "Equal" and type(left) is Term and type(right) is Term:
         run.note("comparison", node, left, other=right, result=result)
     if result.shape is None:
-        result.shape = broadcast(_shape(left), _shape(right))
+        result.shape = broadcast(shape_of(run, left), shape_of(run, right))
     return result
 
 

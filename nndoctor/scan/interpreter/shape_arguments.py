@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nndoctor.scan.interpreter.machine import Machine
-from nndoctor.scan.shapes import Dim, Shape, dimension
-from nndoctor.scan.values import ITEMS, REST, Const, Container, Term, Tuple, Value
+from nndoctor.scan.shapes import Dim, Shape, dimension, in_common
+from nndoctor.scan.values import ITEMS, REST, Choice, Const, Container, Term, Tuple, Value
 
 # Terms that are no sizes, though they stand where sizes do.
 _NO_SIZES = frozenset({"spread", "dtype", "joined", "unknown", "device"})
@@ -89,4 +89,6 @@ def option(run: Machine, args: Any, index: int, *names: str) -> bool | None:
 def shape_of(run: Machine, value: Value | None) -> Shape | None:
     """The shape that a value is known to have by now."""
     value = run.resolve(value) if value is not None else None
+    if type(value) is Choice:
+        return in_common([leaf.shape if type(leaf) is Term else None for leaf in run.leaves(value)])
     return value.shape if type(value) is Term else None

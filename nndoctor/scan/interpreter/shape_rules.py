@@ -23,7 +23,7 @@ from nndoctor.scan.shapes import (
     remembered,
     resolve_view,
 )
-from nndoctor.scan.values import ITEMS, REST, Const, Container, Term, Tuple, Value
+from nndoctor.scan.values import ITEMS, REST, Choice, Const, Container, Term, Tuple, Value
 
 SAME = (
     (torch_api.ACTIVATION_OPS - {"glu"})
@@ -40,14 +40,14 @@ SAME = (
 
 def of_operation(run: Machine, op: str, first: Value | None, args: Any, node: Any) -> Shape | None:
     """The shape of the result of `op`."""
-    if type(first) is not Term:
+    if type(first) not in (Term, Choice):
         made = _MADE.get(op)
         return made(run, args) if made is not None else None
-    shape = first.shape
+    shape = given.shape_of(run, first)
     if op in SAME:
         return shape
     if op in ("view", "reshape"):
-        return _view(run, first, args, node)
+        return _view(run, first, args, node) if type(first) is Term else None
     rule = _RULES.get(op)
     if rule is not None:
         return rule(run, shape, args, node) if shape is not None else None

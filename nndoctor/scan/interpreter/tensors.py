@@ -12,7 +12,7 @@ from nndoctor.scan.values import LOG_SOFTMAX, LOSS, SOFTMAX, Choice, Const, Cont
 
 _KEEPS_LOSS = frozenset("+ - * / neg mean sum clamp abs where scaled nanmean exp log minimum maximum min max".split())
 _PAIRS = frozenset({"max", "min", "median", "topk", "sort"})
-_PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit"})
+PARTS = frozenset({"chunk", "split", "unbind", "tensor_split", "hsplit", "vsplit"})
 
 
 def operate(run: Machine, op: str, args: Any, node: Any, info: dict[str, Any] | None = None) -> Term:
@@ -117,7 +117,7 @@ def part(run: Machine, value: Value, index: int, node: Any) -> Value:
     """What unpacking binds to its element number `index`."""
     if type(value) is Choice:
         return run.each(value, lambda leaf: part(run, leaf, index, node))
-    if type(value) is Term and value.op in _PARTS:
+    if type(value) is Term and value.op in PARTS:
         return _piece(run, value, node)
     if type(value) is Term and value.op in _PAIRS:
         if index == 1:
@@ -145,7 +145,7 @@ def _values(run: Machine, pair: Term, node: Any) -> Term:
 
 def item(run: Machine, value: Value, index: Value, node: Any) -> Value:
     """`value[index]` of a tensor or an unknown value."""
-    if type(value) is Term and value.op in _PARTS:
+    if type(value) is Term and value.op in PARTS:
         return _piece(run, value, node)
     if type(value) is Term and value.op in _PAIRS and value.shape is not None and _is_place(index):
         return part(run, value, index.value, node)
@@ -176,7 +176,7 @@ def sliced(run: Machine, value: Value, part: Term, node: Any) -> Value:
         return part
     if type(value) is not Term:
         return run.term("index", (value, part), node)
-    return value if value.op in _PARTS or part.op == "full slice" else _indexed(run, value, (part,), node)
+    return value if value.op in PARTS or part.op == "full slice" else _indexed(run, value, (part,), node)
 
 
 def _indexed(run: Machine, value: Term, parts: tuple[Value, ...], node: Any) -> Term:
