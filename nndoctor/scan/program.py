@@ -101,6 +101,10 @@ class Program:
         """Calls of these library names (canonical, dotted), in order; `args` and `result` are among the details."""
         return self._named("call", names)
 
+    def calls_within(self, prefix: str) -> Iterator[Event]:
+        """Calls of the library functions whose dotted names begin so, in order."""
+        return self.calls(*(name for kind, name in self._by_name if kind == "call" and name.startswith(prefix)))
+
     def methods(self, *names: str) -> Iterator[Event]:
         """Calls of methods of these names, of those in `torch_api.NOTED_METHODS`; the subject is the receiver."""
         return self._named("method", names)

@@ -111,7 +111,9 @@ def children(module: Value) -> Iterator[Value]:
 
 def descendants(module: Value, depth: int = 8) -> Iterator[Value]:
     """A module and all modules inside it."""
-    yield module
-    if depth and type(module) in (Instance, Lib):
-        for child in children(module):
-            yield from descendants(child, depth - 1)
+    stack = [(module, depth)]
+    while stack:
+        current, left = stack.pop()
+        yield current
+        if left and type(current) in (Instance, Lib):
+            stack += [(child, left - 1) for child in reversed(list(children(current)))]

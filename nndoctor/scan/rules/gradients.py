@@ -122,11 +122,11 @@ def _loss_without_graph(event: Event) -> Draft:
 def _never_reached(program: Program, cut: list[Event]) -> Iterator[Draft]:
     """Models that an optimizer trains although each of their forward passes runs without a graph."""
     trained = {id(owner): event for event in program.of("optimizer") for owner in event.details["trained"] or ()}
-    off = [event for event in program.of("forward") if is_false(event.grad) and id(event.subject) in trained]
+    reached = {id(event.subject): event.subject for event in program.of("forward") if not is_false(event.grad)}
+    off = [e for e in program.of("forward") if id(e.subject) in trained and id(e.subject) not in reached]
     if not off:
         return
-    reached = [event.subject for event in program.of("forward") if not is_false(event.grad)]
-    on = {id(module) for model in reached for module in kinds.descendants(model)}
+    on = {id(module) for model in reached.values() for module in kinds.descendants(model)}
     passes = [event for event in program.of("backward") if event not in cut]
     used = {id(term.inputs[1]) for event in passes for term in _models_used(event.subject)}
     frozen = {id(module) for module, value, _ in switches(program) if type(value) is Const and not value.value}

@@ -87,8 +87,11 @@ def graph_cut_in_forward(program: Program) -> Iterator[Draft]:
 
 def _sources_of_cuts(program: Program) -> set[SourceFile]:
     """The files in which something is copied that layers computed."""
-    copies = (term for term in program.terms if term.op in _COPIES and term.source is not None)
-    return {term.source for term in copies if _lost(term, {})}  # type: ignore[misc]
+    found: set[SourceFile] = set()
+    for term in program.terms:
+        if term.op in _COPIES and term.source is not None and term.source not in found and _lost(term, {}):
+            found.add(term.source)
+    return found
 
 
 def _is_frozen(program: Program, layer: Lib) -> bool:

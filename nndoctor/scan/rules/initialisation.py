@@ -197,15 +197,14 @@ def _alike(event: Event, what: str) -> Draft:
 
 @rule("ND412")
 def initialisation_never_applied(program: Program) -> Iterator[Draft]:
-    trained = {event.site.source for event in program.of("backward")}
     inside = {
         id(frame.function.node)
-        for event in program.events
-        if event.kind == "call" and event.details["name"].startswith(_INIT)
+        for event in program.calls_within(_INIT)
         for frame in event.frames[-1:]
         if frame.function is not None
     }
-    for function in program.functions:
+    trained = {event.site.source for event in program.of("backward")}
+    for function in program.functions if inside else ():
         if function.source not in trained or id(function.node) not in inside or not _INIT_NAME.match(function.name):
             continue
         own = function.owner is None or function.owner.roots <= {"torch.nn.Module"}

@@ -33,12 +33,15 @@ def _base(module: Value) -> Value:
 
 @rule("ND212")
 def layer_added_after_optimizer(program: Program) -> Iterator[Draft]:
-    held = [(optimizer, _parts(optimizer.details["trained"] or [])) for optimizer in program.of("optimizer")]
+    holders: dict[int, list[Event]] = {}  # the optimizers that hold a module, by its id
+    for optimizer in program.of("optimizer"):
+        for part in _parts(optimizer.details["trained"] or []):
+            holders.setdefault(part, []).append(optimizer)
     later = [
         (event, optimizer)
-        for event in program.of("part", "stored")
-        for optimizer, parts in held
-        if _comes_after(event, optimizer) and id(_base(event.subject)) in parts
+        for event in (program.of("part", "stored") if holders else ())
+        for optimizer in holders.get(id(_base(event.subject)), ())
+        if _comes_after(event, optimizer)
     ]
     born = {id(event.details["result"]): event.order for event in program.of("call")} if later else {}
     for event, optimizer in later:
@@ -164,7 +167,17 @@ def _orphans(program: Program) -> Iterator[Orphan]:
     steps: dict[int, list[Event]] = {}  # by the run of the program that they belong to
     for step in program.of("step") if made else ():
         steps.setdefault(id(step.frames[0]), []).append(step)
-    asked = _asked_for_parameters(program) | set(program.handed) if steps else set()
+    held = [owner for optimizer in made.values() for owner in optimizer.details["trained"] or ()]
+    asked = _parts(held) | set(program.handed) if steps else set()
+    orphans = list(_not_among(asked, program, steps, made))
+    asked = _asked_for_parameters(program) if orphans else set()
+    return (orphan for orphan in orphans if not any(id(part) in asked for part in kinds.descendants(orphan.model)))
+
+
+def _not_among(
+    asked: set[int], program: Program, steps: dict[int, list[Event]], made: dict[int, Event]
+) -> Iterator[Orphan]:
+    """The models that losses are computed with, none of whose parts is among these."""
     for event in program.of("backward"):
         stepped = steps.get(id(event.frames[0]), [])
         after = next((step for step in stepped if step.order > event.order), None)
@@ -187,7 +200,6 @@ def _asked_for_parameters(program: Program) -> set[int]:
     modules += [item for event in events for loop in event.loops for item in _items(loop.iterable)]
     modules += [module for module, _, _ in switches(program) if module is not None]
     modules += [module_of(event.subject) or event.subject for event in program.of("attribute")]
-    modules += [owner for event in program.of("optimizer") for owner in event.details["trained"] or ()]
     return _parts(modules)
 
 
