@@ -11,10 +11,17 @@ from typing import Any
 import torch
 
 from nndoctor.probe.batch import Batch, clone, map_leaves, tensors, to_device
+from nndoctor.probe.blame import describe_error, raised_at
 from nndoctor.probe.errors import SubjectError
 
 # The buffer must leave room for the model; a first batch larger than this is kept all the same.
 BUFFER_BYTES = 2**30
+# What torch's own collate_fn says of examples of several sizes, and of what is neither tensor nor number.
+COMPLAINTS_OF_COLLATE = (
+    "should be of equal size",
+    "expects each tensor to be equal size",
+    "default_collate: batch must",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +49,15 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
     """Take at most `limit` batches, and no further one once `seconds` or the buffer are spent.
 
     Works for loaders that are infinite, cannot be restarted or start workers; a loader that hangs is the business
-    of the parent process, which ends this one.
+    of the parent process, which ends this one. Raises SubjectError for one that is empty or raises.
     """
-    iterator = iter(loader)
     started = time.monotonic()
     kept: list[Batch] = []
     size = 0
     exhausted = False
+    iterator: Iterator[Any] | None = None
     try:
+        iterator = iter(loader)
         while len(kept) < limit and size < BUFFER_BYTES and (not kept or time.monotonic() - started < seconds):
             try:
                 batch = next(iterator)
@@ -58,12 +66,21 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
                 break
             kept.append(to_device(as_tensors(batch), device))
             size += sum(tensor.nbytes for tensor in tensors(batch))
+    except Exception as error:  # whatever the user's loader or data set raises
+        raise SubjectError(_cannot_read(error, len(kept))) from error
     finally:
         _stop_workers(iterator)
     if not kept:
         raise SubjectError("the data gave no batch: the loader is empty or was already used up")
     workers = getattr(loader, "num_workers", 0)
     return Batches(tuple(kept), exhausted, _stated_size(loader), workers if type(workers) is int else 0)
+
+
+def _cannot_read(error: Exception, number: int) -> str:
+    text = f"batch {number} of the data cannot be read{raised_at(error)}: {describe_error(error)}"
+    if any(complaint in str(error) for complaint in COMPLAINTS_OF_COLLATE):
+        return f"{text}; name a DataLoader whose collate_fn makes tensors of such examples, padded to one size"
+    return text
 
 
 def _stated_size(loader: Iterable[Any]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import re
 import site
 import sysconfig
 import traceback
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nndoctor.findings import Location
+
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
 @cache
@@ -43,19 +46,41 @@ def source_line(filename: str, line: int) -> str | None:
     return linecache.getline(filename, line).rstrip("\n") or None
 
 
+def frames_in(trace: str) -> list[tuple[str, int]]:
+    """File and line of the user's own frames in a formatted stack, in its order."""
+    frames = ((frame["file"], int(frame["line"])) for frame in FRAME.finditer(trace))
+    return [(file, line) for file, line in frames if is_user_file(file)]
+
+
 def place_of_error(error: BaseException) -> Location | None:
     """The last line of the user's own code that an exception came through."""
     if isinstance(error, SyntaxError) and error.filename:
         return location_of(error.filename, error.lineno or 1)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
-    return location_of(frames[-1].filename, frames[-1].lineno or 1) if frames else None
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [(frame.filename, frame.lineno or 1) for frame in stack if is_user_file(frame.filename)]
+    frames += frames_in(_trace_of_worker(error))
+    return location_of(*frames[-1]) if frames else None
+
+
+def raised_at(error: BaseException) -> str:
+    """` at train.py:3`, to follow the word that says what failed; empty for an error outside the user's code."""
+    place = place_of_error(error)
+    return f" at {place.path}:{place.line}" if place else ""
 
 
 def describe_error(error: BaseException) -> str:
     """One line: the exception's type and the first line of its message."""
+    if trace := _trace_of_worker(error):
+        return next(line for line in reversed(trace.splitlines()) if line.strip())
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     first_line = text.strip().partition("\n")[0]
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+
+
+def _trace_of_worker(error: BaseException) -> str:
+    """The stack in the other process, which torch writes into the message of what a worker raised; else empty."""
+    head, _, trace = str(error).partition("Original Traceback (most recent call last):")
+    return trace if head.strip("'\"").startswith("Caught ") else ""
 
 
 def place_of_definition(*candidates: Any) -> tuple[Location, str | None] | None:

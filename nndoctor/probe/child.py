@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import subprocess
@@ -16,13 +15,12 @@ from typing import IO
 
 from nndoctor.errors import UserError
 from nndoctor.findings import Location
-from nndoctor.probe.blame import is_user_file, location_of
+from nndoctor.probe.blame import frames_in, location_of
 from nndoctor.probe.environment import environment
 from nndoctor.probe.messages import Message, Order, decode, encode_order
 
 POLL_SECONDS = 0.2  # how soon the end of the child is noticed while one of its workers keeps the pipe open
 TAIL_BYTES = 8_000  # of the child's output, of which the last line is shown
-FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
 class OverdueError(Exception):
@@ -102,9 +100,9 @@ class Child:
         status = self._process.wait()
         lines = self._last_lines()
         text = _cause_of_death(status)
-        frames = [frame for frame in FRAME.finditer("\n".join(lines)) if is_user_file(frame["file"])]
+        frames = frames_in("\n".join(lines))
         if frames:  # faulthandler writes the innermost frame first
-            location = location_of(frames[0]["file"], int(frames[0]["line"]))
+            location = location_of(*frames[0])
             return DiedError(f"{text} at {location.path}:{location.line}", location)
         return DiedError(text + (f"; its last words: {lines[-1]}" if lines else ""), None)
 

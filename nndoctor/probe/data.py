@@ -17,6 +17,7 @@ from nndoctor.probe.entrypoint import call_factory
 from nndoctor.probe.errors import EntrypointError
 
 DEFAULT_BATCH_SIZE = 32  # for a data set that came without a loader; the report says so
+DATA_TYPES = (DataLoader, Dataset)
 VALIDATION_NAMES = ("val", "valid", "validation", "dev", "eval", "test")
 
 
@@ -59,20 +60,38 @@ def _pair(value: Any) -> tuple[Any, Any]:
         return value["train"], value[named] if named else None
     if isinstance(value, tuple) and len(value) in (2, 3) and all(_is_many(part) for part in value):
         return value[0], value[1]
+    if isinstance(value, list) and len(value) in (2, 3) and all(isinstance(part, DATA_TYPES) for part in value):
+        return value[0], value[1]
     return value, None
 
 
 def _data_module(module: Any) -> tuple[Any, Any]:
-    """A LightningDataModule, prepared as its trainer would."""
-    module.prepare_data()
-    module.setup("fit")
-    validation = getattr(module, "val_dataloader", None)
-    return module.train_dataloader(), validation() if validation else None
+    """A LightningDataModule, or a LightningModule with loaders of its own, prepared as its trainer would."""
+    if hasattr(module, "prepare_data"):
+        module.prepare_data()
+    if hasattr(module, "setup"):
+        module.setup("fit")
+    return module.train_dataloader(), _validation_of(module)
+
+
+def _validation_of(module: Any) -> Any:
+    """The first of the validation loaders; None where there is none, or where the method is the framework's own."""
+    if not hasattr(module, "val_dataloader"):
+        return None
+    try:
+        loaders = module.val_dataloader()
+    except NotImplementedError:
+        return None
+    except Exception as error:
+        if type(error).__name__ == "MisconfigurationException":  # lightning's word for: not overridden
+            return None
+        raise
+    return next(iter(loaders), None) if isinstance(loaders, (list, tuple)) else loaders
 
 
 def _is_many(value: Any) -> bool:
     """Whether it is a source of batches rather than a part of one."""
-    if isinstance(value, (DataLoader, Dataset)):
+    if isinstance(value, DATA_TYPES):
         return True
     if isinstance(value, list):
         return bool(value) and all(children(part) is not None for part in value)
@@ -88,8 +107,9 @@ def _as_loader(value: Any, name: str, notes: list[str]) -> Iterable[Any]:
     if _is_batch(value):
         notes.append(f"data: `{name}` is a single batch")
         return [value]
-    if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)):
-        return value  # type: ignore[no-any-return]
+    is_sequence = hasattr(value, "__getitem__")  # iter() counts indices up where there is no __iter__
+    if (isinstance(value, Iterable) or is_sequence) and not isinstance(value, (str, bytes)):
+        return value
     raise EntrypointError(
         f"`{name}` gives an object of type {type(value).__name__}: it must be a DataLoader, a Dataset, an iterable of "
         "batches or one batch, or a function without arguments that returns one of these"

@@ -7,12 +7,13 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.blame import describe_error, place_of_error, raised_at
 from nndoctor.probe.errors import EntrypointError
 
 
@@ -68,10 +69,9 @@ def _no_module(name: str, missing: str, directory: Path) -> str:
 
 
 def _import_failed(name: str, error: BaseException) -> EntrypointError:
-    place = place_of_error(error)
-    where = f" at {place.path}:{place.line}" if place else ""
     advice = "; put what runs on import under `if __name__ == '__main__':`" if isinstance(error, SystemExit) else ""
-    return EntrypointError(f"importing `{name}` failed{where}: {describe_error(error)}{advice}", place)
+    text = f"importing `{name}` failed{raised_at(error)}: {describe_error(error)}{advice}"
+    return EntrypointError(text, place_of_error(error))
 
 
 def _attribute(module: ModuleType, dotted: str, text: str) -> Any:
@@ -103,6 +103,7 @@ def _suggest(name: str, names: Iterable[str]) -> str:
 def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str, str] | None = None) -> Any:
     """Call the user's factory; raises EntrypointError if it needs arguments that were not given, or raises."""
     given = {key: _literal(text) for key, text in (arguments or {}).items()}
+    _check_names(factory, name, given)
     missing = [parameter for parameter in required_parameters(factory) if parameter not in given]
     if missing:
         raise EntrypointError(_missing_arguments(name, missing, by_option=arguments is not None))
@@ -111,19 +112,32 @@ def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str,
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        place = place_of_error(error)
-        where = f" at {place.path}:{place.line}" if place else ""
-        raise EntrypointError(f"`{name}` failed{where}: {describe_error(error)}", place) from error
+        text = f"`{name}` failed{raised_at(error)}: {describe_error(error)}"
+        raise EntrypointError(text, place_of_error(error)) from error
+
+
+def _check_names(factory: Callable[..., Any], name: str, given: Iterable[str]) -> None:
+    """Raises EntrypointError for an argument that the factory does not take."""
+    parameters = _parameters(factory)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    takes = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+    for unknown in (argument for argument in given if parameters and argument not in takes):
+        near = _suggest(unknown, takes) or f"; it has {', '.join(f'`{parameter}`' for parameter in takes)}"
+        raise EntrypointError(f"--arg {unknown}: `{name}` has no such parameter{near}")
 
 
 def required_parameters(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters that have no default; empty if the signature cannot be read."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in _parameters(function) if p.default is p.empty and p.kind not in variadic]
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return [*inspect.signature(function).parameters.values()]
     except (TypeError, ValueError):
         return []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
 def _missing_arguments(name: str, missing: list[str], *, by_option: bool) -> str:
@@ -137,8 +151,13 @@ def _missing_arguments(name: str, missing: list[str], *, by_option: bool) -> str
 
 
 def _literal(text: str) -> Any:
-    """A number, tuple, None, True or False as Python writes it; everything else is text."""
-    try:
+    """A value as Python or TOML write it (a number, a list, true, None, quoted text); everything else is plain text."""
+    with suppress(ValueError, SyntaxError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    import tomli
+
+    with suppress(tomli.TOMLDecodeError):
+        value = tomli.loads(f"value = {text}")["value"]
+        if isinstance(value, (bool, float, list, dict)):  # a date stays text
+            return value
+    return text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from nndoctor.findings import Location
 from nndoctor.probe.blame import place_of_definition
@@ -31,7 +32,10 @@ def build_model(value: Any, name: str, arguments: Mapping[str, str] | None = Non
     made = value
     if not isinstance(value, (nn.Module, tuple, list)) and callable(value):
         made = call_factory(value, name, arguments)
-    model, loss, optimizer = (*made, None, None)[:3] if isinstance(made, (tuple, list)) else (made, None, None)
+    elif arguments:
+        raise EntrypointError(f"--arg {next(iter(arguments))}: `{name}` is no class or function that takes arguments")
+    model, *others = made if isinstance(made, (tuple, list)) and made else (made,)
+    loss, optimizer = _loss_and_optimizer(others)
     if not isinstance(model, nn.Module):
         raise EntrypointError(
             f"`{name}` gives {_what(made)}: it must be an nn.Module, or a class or function that returns one, "
@@ -41,9 +45,22 @@ def build_model(value: Any, name: str, arguments: Mapping[str, str] | None = Non
     return _unwrapped(BuiltModel(model, loss, optimizer, place, line))
 
 
+def _loss_and_optimizer(others: list[Any]) -> tuple[Any, Any]:
+    """What came along with the model, in any order; of two functions the second makes the optimizer."""
+    optimizers = [other for other in others if isinstance(other, Optimizer) or _is_optimizer_class(other)]
+    functions = [other for other in others if callable(other) and not _is_optimizer_class(other)]
+    loss, maker = (*functions, None, None)[:2]
+    return loss, optimizers[0] if optimizers else maker
+
+
+def _is_optimizer_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Optimizer)
+
+
 def _what(value: Any) -> str:
     if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
+        kinds = [type(part).__name__ for part in value[:3]] + ["..."] * (len(value) > 3)
+        return f"a {type(value).__name__} of {', '.join(kinds) or 'nothing'}"
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 

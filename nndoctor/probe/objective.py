@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nndoctor.probe.batch import Batch, children, leaves
-from nndoctor.probe.blame import describe_error, place_of_definition, place_of_error
+from nndoctor.probe.blame import describe_error, place_of_definition, raised_at
 from nndoctor.probe.criteria import Criterion, known_criteria
 from nndoctor.probe.entrypoint import call_factory, required_parameters
 from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
@@ -94,7 +94,7 @@ def _first_loss(model: nn.Module, batch: Batch, compute: Compute) -> tuple[Tenso
     try:
         loss, outputs = compute(model, batch)
     except Exception as error:
-        raise SubjectError(f"the step failed{_where(error)}: {describe_error(error)}") from error
+        raise SubjectError(f"the step failed{raised_at(error)}: {describe_error(error)}") from error
     if versions != [parameter._version for parameter in model.parameters()]:
         raise SubjectError("the step changes the weights: it must return the loss and leave optimizer.step() out")
     if any(parameter.grad is not None for parameter in model.parameters()):
@@ -241,14 +241,9 @@ def _way_that_works(
             return way, arguments
     assert first_error is not None, "every loss has a way to be tried"
     raise SubjectError(
-        f"the loss failed{_where(first_error)}: {describe_error(first_error)}; outputs {_shapes(outputs)}, "
+        f"the loss failed{raised_at(first_error)}: {describe_error(first_error)}; outputs {_shapes(outputs)}, "
         f"targets {_shapes(parts.targets)}"
     ) from first_error
-
-
-def _where(error: BaseException) -> str:
-    place = place_of_error(error)
-    return f" at {place.path}:{place.line}" if place else ""
 
 
 def _shapes(value: Any) -> str:

@@ -17,11 +17,10 @@ from torch.optim import Optimizer
 
 from nndoctor.findings import Location
 from nndoctor.probe.batch import Batch, tensors
-from nndoctor.probe.blame import is_user_file, location_of, source_line
+from nndoctor.probe.blame import frames_in, location_of, source_line
 from nndoctor.probe.outputs import last_node
 from nndoctor.probe.subject import Subject
 
-FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 OPERATION = re.compile(r"Function '(?P<name>\w+?)Backward\d*' returned nan")
 
 Place = tuple[Location | None, str | None]
@@ -66,11 +65,8 @@ def _backward_fault(error: str, trace: str) -> BadOperation | None:
 
 def _user_line(trace: str) -> Place:
     """The innermost frame of the user's own code in a formatted stack."""
-    frames = [frame for frame in FRAME.finditer(trace) if is_user_file(frame["file"])]
-    if not frames:
-        return None, None
-    file, line = frames[-1]["file"], int(frames[-1]["line"])
-    return location_of(file, line), source_line(file, line)
+    frames = frames_in(trace)
+    return (location_of(*frames[-1]), source_line(*frames[-1])) if frames else (None, None)
 
 
 def line_of_outputs(subject: Subject, batch: Batch) -> Place:

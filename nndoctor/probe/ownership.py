@@ -72,16 +72,12 @@ def trace(base: Recording, again: Recording, edited: Mapping[int, Recording], ex
     steps: list[Step] = []
     runs = (base, again, *edited.values())
     for operations in zip(*(run.operations for run in runs), strict=False):
-        if len({_signature(operation) for operation in operations}) > 1:
+        if len({operation.call for operation in operations}) > 1:
             break
         outputs = zip(*(operation.outputs for operation in operations), strict=True)
         owned = [owners(first, second, dict(zip(edited, others, strict=True))) for first, second, *others in outputs]
         steps.append(_step(operations[0], owned, examples))
     return steps
-
-
-def _signature(operation: Operation) -> tuple[object, ...]:
-    return operation.name, operation.location, len(operation.outputs)
 
 
 def owners(base: Imprint, again: Imprint, edited: Mapping[int, Imprint]) -> Tensor | None:

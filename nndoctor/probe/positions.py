@@ -78,7 +78,7 @@ def _first_stray(base: Recording, again: Recording, edited: Recording, may_chang
     """Go back from the output through operations that the edit must not have changed as it did."""
     stray: dict[int, Operation] = {}
     for one, same, other in zip(base.operations, again.operations, edited.operations, strict=False):
-        if len({_signature(one), _signature(same), _signature(other)}) > 1:
+        if len({one.call, same.call, other.call}) > 1:
             break  # the control flow depends on the data
         if any(
             _strays(*imprints, may_change) for imprints in zip(one.outputs, same.outputs, other.outputs, strict=True)
@@ -92,10 +92,6 @@ def _first_stray(base: Recording, again: Recording, edited: Recording, may_chang
             waiting.extend(stray[index].inputs)
     first = [index for index in reached if not reached & {*stray[index].inputs}]
     return stray[min(first)] if first else None
-
-
-def _signature(operation: Operation) -> tuple[object, ...]:
-    return operation.name, operation.location, len(operation.outputs)
 
 
 def _strays(base: Imprint, again: Imprint, edited: Imprint, may_change: Tensor) -> bool:

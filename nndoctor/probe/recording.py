@@ -56,6 +56,11 @@ class Operation:
     input_shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[Imprint, ...]
 
+    @property
+    def call(self) -> tuple[object, ...]:
+        """What the operations of two runs share if they are the same call."""
+        return self.name, self.location, len(self.outputs)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:

@@ -100,10 +100,32 @@ def test_a_factory_that_needs_arguments_is_told_how_to_give_them(project: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("64", 64), ("1e-3", 1e-3), ("None", None), ("(1, 2)", (1, 2)), ("resnet", "resnet")]
+    ("text", "value"),
+    [
+        ("64", 64),
+        ("1e-3", 1e-3),
+        ("None", None),
+        ("(1, 2)", (1, 2)),
+        ("true", True),
+        ("[true, 3]", [True, 3]),
+        ("{width = 3}", {"width": 3}),
+        ('"64"', "64"),
+        ("resnet", "resnet"),
+        ("2024-01-31", "2024-01-31"),
+        ("[unfinished", "[unfinished"),
+    ],
 )
-def test_arguments_are_read_as_python_or_as_text(text: str, value: object) -> None:
+def test_arguments_are_read_as_python_or_toml_or_text(text: str, value: object) -> None:
     assert call_factory(lambda hidden: hidden, "made:f", {"hidden": text}) == value
+
+
+def test_an_argument_that_the_factory_does_not_take_is_refused(project: Path) -> None:
+    build = load("savanna:build_model")
+    with pytest.raises(EntrypointError, match="--arg hiden: `f` has no such parameter; did you mean `hidden`"):
+        call_factory(build, "f", {"hiden": "3"})
+    with pytest.raises(EntrypointError, match="--arg x: `f` has no such parameter; it has `hidden`, `depth`"):
+        call_factory(build, "f", {"x": "3"})
+    assert call_factory(lambda **options: options, "f", {"x": "3"}) == {"x": 3}
 
 
 def test_a_factory_that_raises_is_reported_in_one_sentence(project: Path) -> None:
