@@ -20,9 +20,11 @@ from nndoctor.report.github import on_actions
 from nndoctor.report.output import Style, exit_status, write
 
 
-def wanted(output_format: list[str] | None, output_file: Path | None, statistics: bool) -> tuple[Destination, ...]:
+def wanted(
+    output_format: list[str] | None, output_file: Path | None, statistics: bool, log: Path | None = None
+) -> tuple[Destination, ...]:
     """Which reports to write where; asked before the work starts, so that a slip does not cost it."""
-    return destinations(output_format, output_file, annotate=on_actions() and not statistics)
+    return destinations(output_format, output_file, annotate=on_actions() and not statistics, log=log)
 
 
 def finish(
@@ -33,8 +35,9 @@ def finish(
     statistics: bool,
     fail_on: Severity,
     exit_zero: bool,
+    log: Path | None = None,
 ) -> NoReturn:
-    """Write the reports, gravest findings first, and exit with the status."""
+    """Write the reports, gravest findings first, note the check-up in the log, and exit with the status."""
     report = replace(report, findings=tuple(sorted(report.findings, key=lambda finding: finding.order)))
     for output in outputs:
         if output.file is None:
@@ -44,6 +47,10 @@ def finish(
             text = io.StringIO()
             write(report, Style(output.format, "never" if color == "auto" else color, statistics), text)
             replace_file(output.file, text.getvalue())
+    if log is not None:
+        from nndoctor.history.log import append
+
+        append(report, log)
     raise typer.Exit(exit_status(report, fail_on, exit_zero))
 
 

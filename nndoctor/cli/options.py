@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 Severity = Literal["error", "warning", "info"]
-Format = Literal["full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown"]
+Format = Literal["full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown", "html"]
 Colour = Literal["auto", "always", "never"]
 Effort = Literal["quick", "normal", "full"]
 
@@ -36,6 +36,9 @@ OutputFormat = Annotated[
 ]
 OutputFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout, the format that names no file.")
+]
+Log = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Append this check-up to a log, a line of JSON; see `compare`.")
 ]
 Color = Annotated[
     Colour, typer.Option(help="Colour in the full report; auto asks NO_COLOR, FORCE_COLOR and the terminal.")

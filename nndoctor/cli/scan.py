@@ -4,67 +4,47 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from nndoctor.cli import options
+from nndoctor.cli import scan_options as own
 from nndoctor.errors import UserError
 
 if TYPE_CHECKING:
-    from nndoctor.findings import Report
+    from nndoctor.config import Settings
     from nndoctor.requests import ScanRequest
 
 STDIN = Path("-")
 
-Paths = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="PATHS...", exists=True, allow_dash=True, help="Files and directories, or - for stdin; . by default."
-    ),
-]
-Pedantic = Annotated[
-    bool | None, typer.Option("--pedantic/--no-pedantic", help="Also advice, and findings that are only possible.")
-]
-Exclude = Annotated[
-    list[str] | None, typer.Option(metavar="PATTERN", help="Leave out files that match, in the syntax of .gitignore.")
-]
-ForceExclude = Annotated[
-    bool, typer.Option("--force-exclude", help="Leave excluded files out even where they are named one by one.")
-]
-StdinFilename = Annotated[
-    str | None, typer.Option(metavar="FILE", help="What to call stdin in the report, and where its imports start.")
-]
-Fix = Annotated[bool, typer.Option("--fix", help="Make the fixes that cannot change what the code is meant to do.")]
-UnsafeFixes = Annotated[
-    bool, typer.Option("--unsafe-fixes", help="With --fix or --diff: also those that need a look afterwards.")
-]
-Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine every file again.")]
-
 
 def scan(
     *,
-    paths: Paths = None,
+    paths: own.Paths = None,
     select: options.Select = None,
     extend_select: options.ExtendSelect = None,
     ignore: options.Ignore = None,
-    pedantic: Pedantic = None,
-    exclude: Exclude = None,
-    force_exclude: ForceExclude = False,
-    stdin_filename: StdinFilename = None,
+    pedantic: own.Pedantic = None,
+    exclude: own.Exclude = None,
+    force_exclude: own.ForceExclude = False,
+    stdin_filename: own.StdinFilename = None,
     output_format: options.OutputFormat = None,
     output_file: options.OutputFile = None,
+    log: options.Log = None,
     color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
     exit_zero: options.ExitZero = False,
     config: options.Config = None,
     isolated: options.Isolated = False,
-    fix: Fix = False,
-    unsafe_fixes: UnsafeFixes = False,
-    diff: Diff = False,
-    no_cache: NoCache = False,
+    fix: own.Fix = False,
+    unsafe_fixes: own.UnsafeFixes = False,
+    diff: own.Diff = False,
+    add_ignore: own.AddIgnore = False,
+    baseline: own.BaselineFile = None,
+    update_baseline: own.UpdateBaseline = False,
+    changed_only: own.ChangedOnly = False,
+    base_ref: own.BaseRef = None,
+    no_cache: own.NoCache = False,
 ) -> None:
     """Examine training scripts without running them.
 
@@ -75,14 +55,15 @@ def scan(
     nndoctor scan src --select ND1,ND201 --output-format concise
     nndoctor scan src --output-format full --output-format sarif=report.sarif
     nndoctor scan train.py --diff
+    nndoctor scan --changed-only --base-ref origin/main
+    nndoctor scan --baseline old.json --update-baseline
     git show HEAD:train.py | nndoctor scan - --stdin-filename train.py
     """
+    from nndoctor.cli.actions import Actions, examined
     from nndoctor.cli.finish import finish, wanted
     from nndoctor.config import load_settings, with_options
-    from nndoctor.requests import ScanRequest
-    from nndoctor.selection import of_pass
 
-    outputs = wanted(output_format, output_file, statistics)
+    outputs = wanted(output_format, output_file, statistics, log)
     named = tuple(paths or [Path()])
     stdin = _read_stdin(named, stdin_filename)
     settings = with_options(
@@ -93,9 +74,38 @@ def scan(
         exclude=exclude,
         pedantic=pedantic,
         fail_on=fail_on,
+        baseline=baseline,
     )
-    request = ScanRequest(
-        paths=named if stdin is None else (),
+    actions = Actions(fix, unsafe_fixes, diff, add_ignore, settings.baseline, update_baseline)
+    actions.check(log is not None or any(output.file for output in outputs))
+    request = _request(
+        settings, named, stdin, stdin_filename, force_exclude, _changed(named, stdin, changed_only, base_ref)
+    )
+    report = examined(request, actions)
+    finish(
+        report,
+        outputs=outputs,
+        color=color,
+        statistics=statistics,
+        fail_on=settings.fail_on,
+        exit_zero=exit_zero,
+        log=log,
+    )
+
+
+def _request(
+    settings: Settings,
+    paths: tuple[Path, ...],
+    stdin: str | None,
+    stdin_filename: str | None,
+    force_exclude: bool,
+    only: frozenset[str] | None,
+) -> ScanRequest:
+    from nndoctor.requests import ScanRequest
+    from nndoctor.selection import of_pass
+
+    return ScanRequest(
+        paths=paths if stdin is None else (),
         root=Path.cwd(),
         select=of_pass(settings.select, probes=False),
         ignore=settings.ignore,
@@ -105,33 +115,26 @@ def scan(
         force_exclude=force_exclude,
         per_file_ignores=settings.per_file_ignores,
         minimum_torch=settings.minimum_torch,
+        only=only,
         stdin=stdin,
         stdin_filename=stdin_filename,
     )
-    if diff and any(output.file for output in outputs):
-        raise UserError("--diff shows what would change and writes no report: leave the file out")
-    report = _examined(request, fix, unsafe_fixes, diff)
-    finish(
-        report,
-        outputs=outputs,
-        color=color,
-        statistics=statistics,
-        fail_on=settings.fail_on,
-        exit_zero=exit_zero,
-    )
 
 
-def _examined(request: ScanRequest, fix: bool, unsafe_fixes: bool, diff: bool) -> Report:
-    """The report on the files, or on what is left of it once they are fixed."""
-    if unsafe_fixes and not (fix or diff):
-        raise UserError("--unsafe-fixes says which fixes to make: add --fix or --diff")
-    if fix or diff:
-        from nndoctor.cli.fixes import treated
+def _changed(
+    paths: tuple[Path, ...], stdin: str | None, changed_only: bool, base_ref: str | None
+) -> frozenset[str] | None:
+    """The real paths of the files that are to be examined; none means all."""
+    if not changed_only:
+        if base_ref is not None:
+            raise UserError("--base-ref says what to compare with: add --changed-only")
+        return None
+    if stdin is not None:
+        raise UserError("--changed-only chooses among files: name paths in place of -")
+    from nndoctor.scan.changed import changed_files
 
-        return treated(request, unsafe_fixes, only_show=diff)
-    from nndoctor.scan import engine
-
-    return engine.scan(request)
+    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    return changed_files(folder, base_ref or "HEAD")
 
 
 def _read_stdin(paths: tuple[Path, ...], stdin_filename: str | None) -> str | None:

@@ -21,10 +21,13 @@ class Destination:
     file: Path | None = None
 
 
-def destinations(formats: Sequence[str] | None, output_file: Path | None, annotate: bool) -> tuple[Destination, ...]:
+def destinations(
+    formats: Sequence[str] | None, output_file: Path | None, annotate: bool, log: Path | None = None
+) -> tuple[Destination, ...]:
     """What --output-format and --output-file ask for; raises UserError, before any work, where it cannot be done.
 
-    With `annotate`, annotations are printed besides, but only where no format was chosen.
+    With `annotate`, annotations are printed besides, but only where no format was chosen. No report may take the
+    place of the `log`.
     """
     chosen = [_parsed(text) for text in formats or (DEFAULT_FORMAT,)]
     unplaced = [destination.format for destination in chosen if destination.file is None]
@@ -34,7 +37,8 @@ def destinations(formats: Sequence[str] | None, output_file: Path | None, annota
         if not unplaced:
             raise UserError("--output-file is for the format that names no file, and every --output-format names one")
         chosen = [Destination(it.format, it.file or output_file) for it in chosen]
-    _check([destination.file for destination in chosen if destination.file is not None])
+    files = [destination.file for destination in chosen]
+    _check([file for file in (*files, log) if file is not None])
     return (*chosen, Destination("github")) if annotate and not formats else tuple(chosen)
 
 

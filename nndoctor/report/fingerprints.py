@@ -1,4 +1,4 @@
-"""Fingerprints: by them a service knows a finding again in the next run, though its line has moved."""
+"""Fingerprints: by them a finding is known again in the next run, though its line has moved."""
 
 from __future__ import annotations
 
@@ -24,17 +24,27 @@ def fingerprints(subjects: Iterable[Finding | Failure]) -> list[str]:
     for subject in subjects:
         traits = _traits(subject)
         seen[traits] += 1
-        digest = hashlib.sha256(f"{traits}\0{seen[traits]}".encode("utf-8", "surrogatepass"))
-        prints.append(digest.hexdigest()[:LENGTH])
+        prints.append(_digest(traits, seen[traits]))
     return prints
 
 
-def _traits(subject: Finding | Failure) -> str:
+def fingerprint(finding: Finding, path: str) -> str:
+    """The same for all findings of that code, in the file that is called `path`, on lines that read alike."""
+    return _digest(_traits(finding, path), 1)
+
+
+def _digest(traits: str, number: int) -> str:
+    return hashlib.sha256(f"{traits}\0{number}".encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
+
+
+def _traits(subject: Finding | Failure, path: str | None = None) -> str:
     if isinstance(subject, Finding):
         place = place_of(subject)
         location, line = place.location, place.source_line
     else:
         location, line = subject.location, None
+    if path is None:
+        path = location.path if location else ""
     # A message without its numbers: lines move, and a figure that a probe measured is another on another machine.
     text = line or NUMBER.sub("", subject.message)
-    return "\0".join((subject.code or "", location.path if location else "", " ".join(text.split())))
+    return "\0".join((subject.code or "", path, " ".join(text.split())))

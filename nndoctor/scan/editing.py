@@ -11,6 +11,7 @@ from nndoctor.findings import Edit, Location
 from nndoctor.scan.lexing import NEWLINE, line_starts
 from nndoctor.scan.notebook import raw_cells
 
+BYTE_ORDER_MARK = "\ufeff"
 _JSON_INDENT = re.compile(r"\{\n([ \t]+)")
 
 
@@ -20,7 +21,10 @@ class EditError(ValueError):
 
 def edited(text: str, edits: Iterable[Edit], notebook: bool) -> str:
     """The text with the edits made; of a notebook, its JSON. Raises EditError for one that is laid out oddly."""
-    return _edited_notebook(text, list(edits)) if notebook else _edited_text(text, edits)
+    if notebook:
+        return _edited_notebook(text, list(edits))
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""  # which has no column
+    return mark + _edited_text(text.removeprefix(mark), edits)
 
 
 def overlap(some: Sequence[Edit], others: Iterable[Edit]) -> bool:

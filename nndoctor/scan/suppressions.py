@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nndoctor.findings import Location
@@ -64,15 +64,13 @@ class Suppressions:
         self._directives: list[Directive] = []
         self._by_line: dict[int, list[Directive]] = {}
         self._used: set[Directive] = set()
+        self._list_ends: dict[Location, Location] = {}  # of comments with brackets: where the last name ends
         if _may_hold_directives(text.lower()):
             self._read(text)
 
     def covers(self, code: str, name: str, location: Location) -> bool:
         """Whether a comment silences that rule there; the comment then counts as used."""
-        line = location.line
-        if self._cells is not None and location.cell is not None:
-            line = self._cells.program_line(location.cell, line)
-        at_line = self._by_line.get(line, ())
+        at_line = self._at(location)
         found = [
             directive
             for directive in self._directives
@@ -81,6 +79,11 @@ class Suppressions:
         self._used.update(found)
         return bool(found)
 
+    def lists_at(self, location: Location) -> list[Location]:
+        """Where the comments that count for a place but not for the whole file can name one more rule."""
+        ends = (self._list_ends.get(directive.location) for directive in self._at(location) if not directive.whole_file)
+        return [end for end in ends if end is not None]
+
     def count(self, location: Location | None = None) -> int:
         """How many rules the comments name, or the comment at a place."""
         return sum(location in (None, directive.location) for directive in self._directives)
@@ -88,6 +91,12 @@ class Suppressions:
     def usages(self, line_text: Callable[[Location], str]) -> list[Usage]:
         """What all of them did so far, in the order of the text; `line_text` reads the line of a place."""
         return [Usage(each, line_text(each.location), each in self._used) for each in self._directives]
+
+    def _at(self, location: Location) -> Sequence[Directive]:
+        line = location.line
+        if self._cells is not None and location.cell is not None:
+            line = self._cells.program_line(location.cell, line)
+        return self._by_line.get(line, ())
 
     def _read(self, text: str) -> None:
         above: list[Directive] = []  # of the comments that stand alone directly above the statement
@@ -114,6 +123,8 @@ class Suppressions:
         if directive and directive["selectors"] is None:
             return [Directive(EVERYTHING, location, bool(directive["file"]))]
         if directive:
+            column = location.column + directive.start("selectors") + len(directive["selectors"].rstrip(" \t,"))
+            self._list_ends[location] = replace(location, column=column, end_column=column)
             return [Directive(word, location, bool(directive["file"])) for word in _words(directive["selectors"])]
         noqa = _NOQA.search(comment.text)
         words = _words(noqa["selectors"]) if noqa else []

@@ -47,12 +47,12 @@ def treat(request: ScanRequest, unsafe: bool) -> Treatment:
         chosen = list(_compatible(treatment.report, unsafe, given_up))
         texts = dict(treatment.after)
         for path in {edit.location.path for finding in chosen for edit in _edits(finding)}:
-            treatment.before.setdefault(path, texts.get(path) or _text(path, request))
+            treatment.before.setdefault(path, texts.get(path) or text_of(path, request))
             concerned = [finding for finding in chosen if any(edit.location.path == path for edit in _edits(finding))]
             texts[path] = _made(path, texts.get(path, treatment.before[path]), concerned, given_up)
         if texts == treatment.after:
             break
-        report = scan(_with_texts(request, texts))
+        report = scan(with_texts(request, texts))
         useless = _useless(treatment.report, report, chosen)
         given_up |= useless
         if not useless:  # else leave out what did not help, and choose anew
@@ -128,11 +128,13 @@ def _counts(report: Report) -> Counter[Key]:
     return Counter(map(_key, report.findings))
 
 
-def _text(path: str, request: ScanRequest) -> str:
+def text_of(path: str, request: ScanRequest) -> str:
+    """What a file of a report reads like before its treatment."""
     return request.stdin if request.stdin is not None else read_text(request.root / path)
 
 
-def _with_texts(request: ScanRequest, texts: Mapping[str, str]) -> ScanRequest:
+def with_texts(request: ScanRequest, texts: Mapping[str, str]) -> ScanRequest:
+    """The same request for files that read otherwise."""
     if request.stdin is not None:
         return replace(request, stdin=next(iter(texts.values())))
     return replace(request, texts={request.root / path: text for path, text in texts.items()})
