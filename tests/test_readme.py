@@ -11,11 +11,15 @@ import generate
 import pytest
 
 from nndoctor.cli import app
-from nndoctor.config import load_settings
+from nndoctor.config import KEYS, PROBE_KEYS, entries, load_settings
 from nndoctor.findings import Confidence, Evidence, Failure, Finding, Fix, ProbeResult, Report, Series, Severity
+from nndoctor.layers import read_layers
 from nndoctor.report.json import render
 
 TEXT = generate.README.read_text(encoding="utf-8")
+
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
 def block(before: str) -> str:
@@ -31,14 +35,18 @@ def test_the_catalogue_is_the_one_in_rules() -> None:
 
 
 def test_the_settings_are_accepted(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text(block("### Settings"), encoding="utf-8")
-    settings = load_settings(tmp_path)
+    (tmp_path / "shared.toml").touch()
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(block("### Settings"), encoding="utf-8")
+    settings = load_settings(project)
     assert settings.select
     assert settings.per_file_ignores
+    assert {key for *_, key in entries(read_layers(project))} >= KEYS.keys() | PROBE_KEYS.keys(), "each is documented"
 
 
 def test_the_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["scan"], ["probe"]):
+    for command in ([], *([name] for name in COMMANDS)):
         app([*command, "--help"], standalone_mode=False)
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT.partition("## Work on it")[0]))
