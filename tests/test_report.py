@@ -24,6 +24,7 @@ from nndoctor.findings import (
     Series,
     Severity,
 )
+from nndoctor.report.fingerprints import fingerprints
 from nndoctor.report.output import Style, write
 
 SOFTMAX_TWICE = Finding(
@@ -360,6 +361,7 @@ def test_json_of_a_finding() -> None:
                 "measurements": {},
                 "treatment": "Return `self.head(x)` from Net.forward.",
                 "fix": None,
+                "fingerprint": fingerprints([SOFTMAX_TWICE])[0],
             }
         ],
         "probes": [],

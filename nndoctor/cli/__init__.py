@@ -13,6 +13,7 @@ import typer
 
 from nndoctor import __version__
 from nndoctor.cli.catalogue import explain, rules
+from nndoctor.cli.compare import compare
 from nndoctor.cli.probe import probe
 from nndoctor.cli.scan import scan
 from nndoctor.cli.settings import config
@@ -30,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (scan, probe, explain, rules, config):
+for command in (scan, probe, compare, explain, rules, config):
     app.command()(command)
 
 

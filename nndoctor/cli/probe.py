@@ -63,6 +63,7 @@ def probe(
     ignore: options.Ignore = None,
     output_format: options.OutputFormat = None,
     output_file: options.OutputFile = None,
+    log: options.Log = None,
     color: options.Color = "auto",
     statistics: options.Statistics = False,
     fail_on: options.FailOn = None,
@@ -87,7 +88,7 @@ def probe(
     from nndoctor.requests import ProbeRequest
     from nndoctor.selection import of_pass
 
-    outputs = wanted(output_format, output_file, statistics)
+    outputs = wanted(output_format, output_file, statistics, log)
     settings = load_settings(Path(), config, isolated)
     settings = with_options(
         replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
@@ -115,7 +116,15 @@ def probe(
     )
     with progress_line(sys.stderr) as progress:
         report = checkup.checkup(request, progress)
-    finish(report, outputs=outputs, color=color, statistics=statistics, fail_on=settings.fail_on, exit_zero=exit_zero)
+    finish(
+        report,
+        outputs=outputs,
+        color=color,
+        statistics=statistics,
+        fail_on=settings.fail_on,
+        exit_zero=exit_zero,
+        log=log,
+    )
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

@@ -9,21 +9,28 @@ from typing import Any
 
 from nndoctor import __version__
 from nndoctor.findings import Edit, Evidence, Failure, Finding, Fix, Location, ProbeResult, Report, Series, Severity
+from nndoctor.report.fingerprints import fingerprints
 
 VERSION = 1
 
 
 def render(report: Report) -> str:
-    """One JSON document, the same for the same report; figures that JSON lacks are "nan", "inf" and "-inf"."""
-    document = {
+    """One JSON document, the same for the same report."""
+    return json.dumps(document(report), indent=2, allow_nan=False) + "\n"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as JSON holds it; figures that JSON lacks are "nan", "inf" and "-inf"."""
+    prints = fingerprints(report.findings)
+    parts = {
         "version": VERSION,
         "tool": {"name": "nndoctor", "version": __version__},
         "summary": _summary(report),
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_finding(*pair) for pair in zip(report.findings, prints, strict=True)],
         "probes": [_probe(probe) for probe in report.probes],
         "failures": [_failure(failure) for failure in report.failures],
     }
-    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
+    return {name: finite(part) for name, part in parts.items()}
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -40,7 +47,7 @@ def _summary(report: Report) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, fingerprint: str) -> dict[str, Any]:
     end = finding.location
     return {
         "code": finding.code,
@@ -55,6 +62,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "measurements": dict(finding.measurements),
         "treatment": finding.treatment,
         "fix": _fix(finding.fix) if finding.fix else None,
+        "fingerprint": fingerprint,
     }
 
 
