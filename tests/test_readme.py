@@ -13,7 +13,10 @@ import pytest
 from nndoctor.cli import app
 from nndoctor.config import KEYS, PROBE_KEYS, entries, load_settings
 from nndoctor.findings import Confidence, Evidence, Failure, Finding, Fix, ProbeResult, Report, Series, Severity
+from nndoctor.history.checkups import Checkup
+from nndoctor.history.comparison import compare
 from nndoctor.layers import read_layers
+from nndoctor.report.comparisons import to_json
 from nndoctor.report.json import render
 
 TEXT = generate.README.read_text(encoding="utf-8")
@@ -78,6 +81,12 @@ def test_the_json_form_is_documented() -> None:
     for name, part in parts.items():
         documented = set(re.findall(r"`(\w+)`", rows[name])) - {"ok", "finding", "failed", "skipped"}
         assert documented == part.keys(), name
+
+
+def test_the_json_form_of_a_comparison_is_documented() -> None:
+    checkup = Checkup("log:1", "scan", "src", "1", (), (), ())
+    section = TEXT.partition("### History")[2].partition("### ")[0].partition("`--output-format json` has")[2]
+    assert set(re.findall(r"`(\w+)`", section)) == json.loads(to_json(compare(checkup, checkup))).keys()
 
 
 def test_the_picture_is_the_report() -> None:
