@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from operator import eq
 
 from nndoctor.catalog import rule_names
 from nndoctor.errors import UserError
 
+CLOSE = 0.7  # of difflib's likeness: one slip in a code of five characters leaves 0.8
 PREFIX = re.compile(r"NDP?\d*", re.IGNORECASE)
 
 
@@ -27,6 +29,11 @@ def resolve_one(selector: str) -> str:
     for code, name in rule_names().items():
         if selector.upper() == code or selector.lower() == name:
             return code
+    begun = [code for code in rule_names() if PREFIX.fullmatch(selector) and code.startswith(selector.upper())]
+    if begun:
+        raise UserError(
+            f"{len(begun)} codes begin with {selector!r}, from {begun[0]} to {begun[-1]}: write one of them"
+        )
     raise UserError(f"there is no rule {selector!r}{_near_rule(selector)}; `nndoctor rules` lists them all")
 
 
@@ -43,9 +50,18 @@ def of_pass(codes: frozenset[str] | None, *, probes: bool) -> frozenset[str] | N
 
 def near(word: str, candidates: Iterable[str]) -> str:
     """`; did you mean X or Y?`, or nothing where no candidate is close."""
-    spelling = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(word.lower(), spelling, n=3, cutoff=0.7)
-    return f"; did you mean {' or '.join(spelling[match] for match in close)}?" if close else ""
+    word = word.lower()
+    rated = [(_likeness(word, candidate.lower()), candidate) for candidate in candidates]
+    close = sorted(((like, candidate) for like, candidate in rated if like[0] >= CLOSE), reverse=True)
+    return f"; did you mean {' or '.join(candidate for _, candidate in close[:3])}?" if close else ""
+
+
+def _likeness(word: str, candidate: str) -> tuple[float, int]:
+    """How much they have in common, and how many characters in the same place."""
+    matcher = difflib.SequenceMatcher(None, candidate, word)
+    if matcher.real_quick_ratio() < CLOSE:
+        return 0.0, 0
+    return matcher.ratio(), sum(map(eq, word, candidate))
 
 
 def _codes(selector: str, where: str) -> list[str]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nndoctor.catalog import Rule, load_rules
+from nndoctor.catalog import load_rules
 from nndoctor.report import terminal
+from nndoctor.report.catalogue import markdown
 from nndoctor.requests import ScanRequest
 
 ROOT = Path(__file__).parents[1]
@@ -25,29 +26,10 @@ PICTURE_WIDTH = 104
 WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 BEGIN, END = "<!-- catalogue -->", "<!-- end of catalogue -->"
 
-FAMILIES = {
-    "ND0": "The doctor about itself",
-    "ND1": "Losses and what is fed to them",
-    "ND2": "The optimisation step",
-    "ND3": "Modes and the graph",
-    "ND4": "Architecture",
-    "ND5": "Shapes",
-    "ND6": "Data",
-    "ND7": "Everything else",
-    "NDP": "Probes: what `nndoctor probe` measures",
-}
-
 
 def catalogue() -> str:
-    """Every rule as Markdown, a table for each family."""
-    rules = load_rules()
-    tables = []
-    for family, title in FAMILIES.items():
-        rows = [_row(rule) for rule in rules if rule.code.startswith(family)]
-        if rows:
-            head = "| code | name | severity | what it finds |\n|---|---|---|---|"
-            tables.append("\n".join([f"### {title}", "", head, *rows]))
-    return "\n\n".join(tables)
+    """Every rule as Markdown, a table for each family; what `nndoctor rules --format markdown` prints."""
+    return markdown(load_rules()).rstrip()
 
 
 def picture() -> str:
@@ -60,10 +42,6 @@ def picture() -> str:
     terminal.render(engine.scan(ScanRequest(paths=(PATIENT,), root=ROOT)), console)
     svg = console.export_svg(title=f"nndoctor scan {PATIENT}", unique_id="nndoctor")
     return WEB_FONT.sub("", svg)
-
-
-def _row(rule: Rule) -> str:
-    return f"| {rule.code} | {rule.name} | {rule.severity.value} | {rule.summary.replace('|', '&#124;')} |"
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import nndoctor
-from nndoctor.cli import main
+from nndoctor.cli import app, main
 from nndoctor.errors import UserError
 from nndoctor.findings import Confidence, Failure, Finding, Location, ProbeResult, Report, Severity
 from nndoctor.requests import ProbeRequest, ScanRequest
@@ -375,40 +375,26 @@ def test_colour(
     assert ("\x1b[" in run("scan", "train.py", *options)[1]) == coloured
 
 
-# explain, rules, help, version
-
-
-def test_explain_by_code_or_name(run) -> None:
-    status, out, _ = run("explain", "nd405")
-    assert status == 0
-    assert "batchnorm-eps-as-momentum" in out
-    assert "nn.BatchNorm1d(128, 0.8)" in out
-    assert run("explain", "batchnorm-eps-as-momentum")[1] == out
-
-
-def test_explain_helps_with_a_typo(run) -> None:
-    status, out, err = run("explain", "batchnorm-eps-as-momento")
-    assert (status, out) == (2, "")
-    assert "did you mean batchnorm-eps-as-momentum?" in err
-
-
-def test_rules_lists_every_rule(run) -> None:
-    from nndoctor.catalog import rule_names
-
-    status, out, _ = run("rules")
-    assert status == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(rule_names())
+# help, version
 
 
 def test_version(run) -> None:
     assert run("--version")[:2] == (0, f"nndoctor {nndoctor.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["scan", "-h"], ["probe", "-h"], ["explain", "-h"], ["rules", "-h"]])
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "-h"] for command in COMMANDS)])
 def test_help(run, arguments: list[str]) -> None:
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
     assert out.startswith("Usage: nndoctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_shows_how_it_is_used(run, command: str) -> None:
+    assert f"\n  nndoctor {command}" in run(command, "--help")[1]
 
 
 def test_the_module_is_a_program() -> None:
@@ -422,7 +408,7 @@ def test_the_module_is_a_program() -> None:
 HEAVY = ("rich", "libcst", "torch", "numpy", "tomli", "pathspec", "nndoctor.findings")
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["scan", "--help"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["scan", "--help"], ["explain", "--help"]])
 def test_starting_up_imports_nothing_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys

@@ -179,8 +179,10 @@ def test_what_is_no_code_prefix_or_name_is_refused(selector: str) -> None:
 
 def test_one_rule_by_code_or_name_but_not_by_prefix() -> None:
     assert resolve_one("nd405") == resolve_one("batchnorm-eps-as-momentum") == "ND405"
-    with pytest.raises(UserError, match="there is no rule 'ND4'"):
+    with pytest.raises(UserError, match="codes begin with 'ND4', from ND401 to ND4"):
         resolve_one("ND4")
+    with pytest.raises(UserError, match="there is no rule 'ND40x'; did you mean ND40"):
+        resolve_one("ND40x")
 
 
 def test_selectors_are_split_at_commas() -> None:

@@ -14,6 +14,7 @@ import typer
 from nndoctor import __version__
 from nndoctor.cli.catalogue import explain, rules
 from nndoctor.cli.compare import compare
+from nndoctor.cli.env import env
 from nndoctor.cli.probe import probe
 from nndoctor.cli.scan import scan
 from nndoctor.cli.settings import config
@@ -31,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (scan, probe, compare, explain, rules, config):
+for command in (scan, probe, compare, explain, rules, config, env):
     app.command()(command)
 
 

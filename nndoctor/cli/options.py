@@ -14,15 +14,40 @@ Severity = Literal["error", "warning", "info"]
 Format = Literal["full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown", "html"]
 Colour = Literal["auto", "always", "never"]
 Effort = Literal["quick", "normal", "full"]
+ListForm = Literal["text", "json", "markdown"]
+
+
+def rules_like(incomplete: str) -> list[tuple[str, str]]:
+    """What the shell offers to complete the last of several rules: codes with their names, or names."""
+    from nndoctor.catalog import rule_names
+
+    before, comma, word = incomplete.rpartition(",")
+    offers = [(code, name) for code, name in rule_names().items() if code.startswith(word.upper())]
+    offers += [(name, code) for code, name in rule_names().items() if word and name.startswith(word.lower())]
+    return [(before + comma + offer, about) for offer, about in offers]
+
 
 Select = Annotated[
-    list[str] | None, typer.Option(metavar="RULES", help="Only these rules: codes, prefixes or names, with commas.")
+    list[str] | None,
+    typer.Option(
+        metavar="RULES",
+        help="Only these rules: codes, prefixes or names, with commas.",
+        autocompletion=rules_like,
+    ),
 ]
 ExtendSelect = Annotated[
-    list[str] | None, typer.Option(metavar="RULES", help="These rules besides the ones that the file selects.")
+    list[str] | None,
+    typer.Option(
+        metavar="RULES", help="These rules besides the ones that the file selects.", autocompletion=rules_like
+    ),
 ]
 Ignore = Annotated[
-    list[str] | None, typer.Option(metavar="RULES", help="Not these rules: codes, prefixes or names, with commas.")
+    list[str] | None,
+    typer.Option(
+        metavar="RULES",
+        help="Not these rules: codes, prefixes or names, with commas.",
+        autocompletion=rules_like,
+    ),
 ]
 OutputFormat = Annotated[
     list[str] | None,

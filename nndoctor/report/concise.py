@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from nndoctor.catalog import Rule
 from nndoctor.findings import Failure, Finding, ProbeResult, Report
 from nndoctor.report.text import printable
 
@@ -37,8 +36,3 @@ def _failure(failure: Failure, target: str) -> str:
 
 def _probe(probe: ProbeResult, target: str) -> str:
     return f"{target}: {probe.status}: {probe.code} {probe.name}: {probe.summary}"
-
-
-def rule_line(rule: Rule) -> str:
-    """One line of the list of rules."""
-    return f"{rule.code:<6} {rule.severity.value:<8} {rule.name:<36} {rule.summary}"
