@@ -25,6 +25,8 @@ class ScanRequest:
     stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
     stdin_filename: str | None = None
     texts: Mapping[Path, str] = field(default_factory=dict)  # what these files read like, whatever the disk says
+    cache: Path | None = None  # the folder that remembers what was examined; none means that every file is
+    jobs: int = 1  # processes that may examine at the same time
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Part:
     """Files to run as one program, by absolute path, sorted."""
 
     files: tuple[str, ...]
+    lines: int = 0
 
 
 def survey(paths: Sequence[Path], request: ScanRequest, disk: Disk) -> tuple[Part, ...]:
@@ -53,7 +54,7 @@ def survey(paths: Sequence[Path], request: ScanRequest, disk: Disk) -> tuple[Par
     for file in asked:
         if chart.concerns(file):
             groups.setdefault(chart.group(file), []).append(file)
-    return tuple(Part(files) for group in groups.values() for files in _parted(group, chart.looks))
+    return tuple(part for group in groups.values() for part in _parted(group, chart.looks))
 
 
 class _Look(NamedTuple):
@@ -156,14 +157,14 @@ def _lines(file: str, data: bytes) -> int:
     return data.count(b'\\n",' if file.endswith(".ipynb") else b"\n")
 
 
-def _parted(group: Sequence[str], looks: Mapping[str, _Look]) -> Iterator[tuple[str, ...]]:
+def _parted(group: Sequence[str], looks: Mapping[str, _Look]) -> Iterator[Part]:
     """The files of a group in as few parts as MAX_LINES allows, neighbours together."""
     files: list[str] = []
-    size = 0
+    lines = 0
     for file in group:
-        size += looks[file].lines
-        if files and size > MAX_LINES:
-            yield tuple(files)
-            files, size = [], looks[file].lines
+        if files and lines + looks[file].lines > MAX_LINES:
+            yield Part(tuple(files), lines)
+            files, lines = [], 0
         files.append(file)
-    yield tuple(files)
+        lines += looks[file].lines
+    yield Part(tuple(files), lines)
