@@ -51,6 +51,8 @@ class Actions:
 def examined(request: ScanRequest, actions: Actions) -> Report:
     """The report on the files, or on what is left of it once the user's wish is done."""
     old = _old(actions)
+    if actions.fix or actions.diff or actions.add_ignore:
+        request = replace(request, cache=None)  # nobody's cache tells us what to write into a file
     if actions.add_ignore:
         return _silenced(request, old, actions.diff)
     report = _fixed(request, actions) if actions.fix or actions.diff else _scanned(request)

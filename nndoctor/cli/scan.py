@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,8 @@ def scan(
     update_baseline: own.UpdateBaseline = False,
     changed_only: own.ChangedOnly = False,
     base_ref: own.BaseRef = None,
+    jobs: own.Jobs = None,
+    cache_dir: own.CacheDir = None,
     no_cache: own.NoCache = False,
 ) -> None:
     """Examine training scripts without running them.
@@ -81,7 +85,8 @@ def scan(
     request = _request(
         settings, named, stdin, stdin_filename, force_exclude, _changed(named, stdin, changed_only, base_ref)
     )
-    report = examined(request, actions)
+    cache = None if no_cache else _cache(cache_dir, settings.base or request.root)
+    report = examined(replace(request, cache=cache, jobs=jobs or _cores()), actions)
     finish(
         report,
         outputs=outputs,
@@ -119,6 +124,19 @@ def _request(
         stdin=stdin,
         stdin_filename=stdin_filename,
     )
+
+
+def _cache(named: Path | None, base: Path) -> Path | None:
+    from nndoctor.scan.cache import default_folder, named_folder
+
+    return default_folder(base) if named is None else named_folder(named)
+
+
+def _cores() -> int:
+    """How many processes can work at the same time."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _changed(

@@ -30,7 +30,15 @@ UnsafeFixes = Annotated[
     bool, typer.Option("--unsafe-fixes", help="With --fix or --diff: also those that need a look afterwards.")
 ]
 Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine every file again.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", metavar="N", min=1, help="How many processes share the files; one a core by default."),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Remember there what was examined; by default .nndoctor_cache in the project."),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine every file again, and remember nothing.")]
 AddIgnore = Annotated[
     bool, typer.Option("--add-ignore", help="Silence each finding by a comment on its line; with --diff, show them.")
 ]

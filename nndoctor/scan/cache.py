@@ -23,6 +23,7 @@ from typing import Any
 
 from nndoctor import __version__
 from nndoctor.catalog import rules_directory
+from nndoctor.errors import UserError
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.disk import Asked, Disk, digest
 from nndoctor.scan.entries import Entry, decode, encode
@@ -40,6 +41,7 @@ LEFT_BEHIND = 3600  # seconds after which nobody writes any more on a file that 
 SUFFIX = ".json"
 NO_LINK, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)  # Windows has neither
 IGNORED = "# Made by nndoctor; it can be removed at any time.\n*\n"
+MARK = "CACHEDIR.TAG"  # by which backups know a cache
 TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache, made by nndoctor.\n"
 
 # What a request says of the files to look for, and how to go about it; everything else is a setting that tells.
@@ -52,6 +54,15 @@ def default_folder(base: Path) -> Path | None:
     """Where the cache of a project lies; none if somebody made that name lead elsewhere."""
     folder = base / FOLDER
     return None if folder.is_symlink() else folder
+
+
+def named_folder(folder: Path) -> Path:
+    """The folder that the user wants for a cache; raises UserError for one that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--cache-dir {folder}: it is a file; name a folder")
+    if _listed(folder) and not (folder / MARK).exists():
+        raise UserError(f"--cache-dir {folder}: it holds other files than a cache; name a new or an empty folder")
+    return folder
 
 
 def open_cache(request: ScanRequest, disk: Disk) -> Cache | None:
@@ -125,7 +136,7 @@ class Cache:
 
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for name, text in (("CACHEDIR.TAG", TAG), (".gitignore", IGNORED)):
+            for name, text in ((MARK, TAG), (".gitignore", IGNORED)):
                 if not os.path.lexists(self._folder / name):
                     replace_bytes(self._folder / name, text.encode())
             replace_bytes(Path(path), data)
