@@ -97,6 +97,7 @@ error ND101 softmax-into-cross-entropy                                          
   do         Return `self.head(x)` from Net.forward.
 
 `nndoctor explain ND101` says more. `# nndoctor: ignore[ND101] reason` on a line silences it there.
+4 files examined.
 """
     )
 
@@ -154,12 +155,13 @@ failure NDP07
   NDP07 ran out of memory: lower the batch size
 
 `nndoctor explain NDP04` says more.
+2 probes run, 1 skipped, 1 failed.
 """
     )
 
 
 def test_a_clean_bill_says_so() -> None:
-    assert text_of(scan_report()).splitlines()[-1] == "Nothing to report."
+    assert text_of(scan_report()).splitlines()[-2:] == ["Nothing to report.", "4 files examined."]
 
 
 def test_a_scan_of_nothing_is_no_clean_bill() -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nndoctor.findings import Evidence, Finding, Location
 from nndoctor.report.prose import INDENT, LABEL, indented
-from nndoctor.report.text import printable
+from nndoctor.report.text import printable, span_in
 
 GAP = 3
 MAX_PLACE = 26  # a longer place stands on a line of its own, so that one deep path does not push all code aside
@@ -82,7 +82,7 @@ def _place(location: Location, above: Location | None) -> str:
 def _window(source_line: str, location: Location) -> tuple[str, int, int]:
     """What to show of a source line, and where in it, in cells, the span starts and how long it is."""
     line = printable(source_line.rstrip())
-    start, end = _span(line, location)
+    start, end = span_in(line, location)
     cut, prefix = len(line) - len(line.lstrip()), ""
     if cell_len(line[cut:]) > MAX_SOURCE and start - cut > BEFORE_SPAN:
         cut, prefix = start - BEFORE_SPAN, "…"
@@ -92,14 +92,3 @@ def _window(source_line: str, location: Location) -> tuple[str, int, int]:
     before = cell_len(prefix + line[cut:start])
     span = min(cell_len(line[start:end]), cell_len(shown) - before)
     return shown, before, max(span, 1)
-
-
-def _span(line: str, location: Location) -> tuple[int, int]:
-    """Start and end of the span within the line; the whole line where only the line is known."""
-    first = len(line) - len(line.lstrip())
-    start = min(max(location.column - 1, first), len(line))
-    if location.end_column is None and location.column == 1:
-        return start, len(line)
-    if location.end_line not in (None, location.line):
-        return start, len(line)
-    return start, (location.end_column or location.column + 1) - 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator
 
@@ -14,8 +13,6 @@ INDENT = 2
 LABEL = 11  # cells of the column that says why, do, measured
 MAX_WIDTH = 110  # longer lines of prose are hard to read, however wide the terminal is
 MIN_WIDTH = 30  # of a paragraph, even where a long place leaves less
-SHORT = 420  # characters of a rule's reasons that are shown with a finding
-SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 
 
 def indented(prose: str, indent: int, width: int) -> Iterator[Text]:
@@ -41,17 +38,6 @@ def labelled(label: str, prose: str, width: int) -> Iterator[Text]:
     """A paragraph behind a label, the shape of `why`, `do` and `measured`; nothing where there is no prose."""
     if prose.strip():
         yield from hanging(Text(" " * INDENT).append(label, "bold"), INDENT + LABEL, prose, width)
-
-
-def opening(prose: str) -> str:
-    """The first sentences, as many as are short together; `nndoctor explain` has the rest."""
-    sentences = SENTENCE_END.split(" ".join(prose.split()))
-    kept = sentences[0]
-    for sentence in sentences[1:]:
-        if len(kept) + len(sentence) >= SHORT:
-            break
-        kept += f" {sentence}"
-    return kept
 
 
 def justified(left: Text, right: str, width: int) -> Text:

@@ -9,20 +9,21 @@ from rich.text import Text
 
 from nndoctor.catalog import load_rule, rule_names
 from nndoctor.findings import Failure, Finding, Report
+from nndoctor.report.closing import examined, next_steps
 from nndoctor.report.frame import code_frame
 from nndoctor.report.measurements import STYLES, probe_lines
-from nndoctor.report.prose import INDENT, indented, justified, labelled, opening
-from nndoctor.report.text import duration, figure, plural, tally, target_name
+from nndoctor.report.prose import INDENT, indented, justified, labelled
+from nndoctor.report.text import duration, figure, opening, plural, tally, target_name
 
 
 def render(report: Report, console: Console) -> None:
     """Print the report; lines of code are never wrapped, prose is wrapped to the width of the console."""
-    for line in _lines(report, console.width):
+    for line in _lines(report, console.width, at_terminal=console.file.isatty()):
         line.rstrip()
         console.print(line, soft_wrap=True)
 
 
-def _lines(report: Report, width: int) -> Iterator[Text]:
+def _lines(report: Report, width: int, at_terminal: bool) -> Iterator[Text]:
     yield _headline(report, width)
     for note in report.notes:
         yield from labelled("note", note, width)
@@ -39,6 +40,8 @@ def _lines(report: Report, width: int) -> Iterator[Text]:
         yield from _failure(failure, width)
     yield Text()
     yield from _closing(report, width)
+    for step in next_steps(report) if at_terminal else ():
+        yield from indented(step, 0, width)
 
 
 def _headline(report: Report, width: int) -> Text:
@@ -77,7 +80,8 @@ def _failure(failure: Failure, width: int) -> Iterator[Text]:
 
 def _closing(report: Report, width: int) -> Iterator[Text]:
     if report.command == "scan" and not report.files:
-        yield Text().append("No Python file and no notebook was examined.", "bold yellow")
+        what = "that has changed " if report.coverage.unchanged else ""
+        yield Text().append(f"No Python file and no notebook {what}was examined.", "bold yellow")
     elif not report.findings and not report.failures:
         yield Text().append("Nothing to report.", "green")
     elif report.findings:
@@ -86,3 +90,4 @@ def _closing(report: Report, width: int) -> Iterator[Text]:
         if report.command == "scan":
             advice += f" `# nndoctor: ignore[{code}] reason` on a line silences it there."
         yield from indented(advice, 0, width)
+    yield from (line.stylize("dim") or line for line in indented(examined(report), 0, width))

@@ -6,13 +6,15 @@ import math
 import re
 import unicodedata
 
-from nndoctor.findings import Figure, Report, Severity
+from nndoctor.findings import Figure, Location, Report, Severity
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROL_PICTURES = 0x2400  # the Unicode block that shows each C0 control as one visible character
 DELETE = 0x7F
 CODE = re.compile(r"`[^`]+`")
 MAX_TARGET = 60  # a hook names a hundred files
+SHORT = 420  # characters of a rule's reasons that are shown with a finding
+SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
 # What a terminal obeys instead of showing: controls, directional overrides, lone surrogates, line separators.
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -59,6 +61,28 @@ def tally(report: Report) -> str:
         "failure": len(report.failures),
     }
     return ", ".join(plural(number, noun) for noun, number in counts.items() if number) or "no findings"
+
+
+def opening(prose: str) -> str:
+    """The first sentences, as many as are short together; `nndoctor explain` has the rest."""
+    sentences = SENTENCE_END.split(" ".join(prose.split()))
+    kept = sentences[0]
+    for sentence in sentences[1:]:
+        if len(kept) + len(sentence) >= SHORT:
+            break
+        kept += f" {sentence}"
+    return kept
+
+
+def span_in(line: str, location: Location) -> tuple[int, int]:
+    """Start and end of the span within the line; the whole line where only the line is known."""
+    first = len(line) - len(line.lstrip())
+    start = min(max(location.column - 1, first), len(line))
+    if location.end_column is None and location.column == 1:
+        return start, len(line)
+    if location.end_line not in (None, location.line):
+        return start, len(line)
+    return start, (location.end_column or location.column + 1) - 1
 
 
 def _visible(character: str) -> str:
