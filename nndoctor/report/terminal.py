@@ -90,4 +90,6 @@ def _closing(report: Report, width: int) -> Iterator[Text]:
         if report.command == "scan":
             advice += f" `# nndoctor: ignore[{code}] reason` on a line silences it there."
         yield from indented(advice, 0, width)
-    yield from (line.stylize("dim") or line for line in indented(examined(report), 0, width))
+    for line in indented(examined(report), 0, width):
+        line.stylize("dim")
+        yield line
