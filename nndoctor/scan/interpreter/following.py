@@ -173,7 +173,7 @@ def follow(
 def _account(run: Machine, function: Function, frame: Frame, statements: int) -> None:
     """Charge a function with the statements that it ran itself."""
     key = id(function.node)
-    run.spent[key] = run.spent.get(key, 0) + 1 + statements - frame.inner
+    run.spent[key] = run.spent.get(key, 0) + 1 + min(statements - frame.inner, MAX_IN_FUNCTION // 3)
     if run.frames:
         run.frames[-1].inner += statements
 

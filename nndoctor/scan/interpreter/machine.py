@@ -33,7 +33,9 @@ MAX_STATEMENTS = 20_000
 
 MAX_DEPTH = 16
 
-MAX_IN_FUNCTION = 200  # statements of one function itself, over all its activations
+# Statements of one function itself, over all its activations, of which one counts a third at most: helpers are called
+# from everywhere and soon tell nothing new, but an epoch must be seen to follow another.
+MAX_IN_FUNCTION = 90
 
 
 class Machine(Branching):
