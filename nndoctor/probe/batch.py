@@ -85,6 +85,12 @@ def tensors(batch: Batch) -> list[Tensor]:
     return [tensor for _, tensor in leaves(batch)]
 
 
+def shapes(batch: Batch) -> str:
+    """Types and shapes of all tensors, for a message."""
+    described = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in tensors(batch)]
+    return ", ".join(described) or "none"
+
+
 def clone(batch: Batch) -> Batch:
     """A copy that shares no memory with the batch."""
     return map_tensors(lambda tensor: tensor.detach().clone(), batch)

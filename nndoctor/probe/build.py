@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,14 @@ from nndoctor.probe.batches import Batches, fetch
 from nndoctor.probe.data import Loaders, open_data
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.entrypoint import file_of, load
-from nndoctor.probe.errors import SubjectError
+from nndoctor.probe.errors import EntrypointError
 from nndoctor.probe.models import BuiltModel, build_model
-from nndoctor.probe.objective import Found, find_objective
 from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
 from nndoctor.probe.planning import SchedulePlan, count_batches, plan_schedule
+from nndoctor.probe.reading import Given, Reading, read
 from nndoctor.probe.scripted import ScriptedLoss, find_plan, find_scripted
 from nndoctor.probe.session import sandbox, seed_everything
-from nndoctor.probe.splitting import Splitter, find_splitter
+from nndoctor.probe.splitting import find_splitter
 from nndoctor.probe.subject import Subject
 from nndoctor.requests import ProbeRequest
 
@@ -92,19 +91,19 @@ def assemble(
     announce("running the model for the first time")
     model = built.model.to(device)
     lazy = _materialise(model, batches.first(1)[0], request)
-    splitter = _find_splitter(model, batches, request, strict=ingredients.step is None)
-    loss = built.loss if ingredients.loss is None else ingredients.loss
     amp = _autocast_type(device) if request.amp else None
-    optimizer = _find_optimizer(model, ingredients, request)
-    found = _find_objective(model, batches, splitter, (loss, ingredients.step), (request, device, amp))
+    optimizer, remarks = _find_optimizer(model, ingredients, request)
+    reading = read(model, batches, _given(ingredients, request, device, amp))
     return Subject(
         model=model,
-        batches=batches,
-        split=splitter,
-        objective=found.objective,
+        batches=reading.batches,
+        split=reading.splitter,
+        objective=reading.found.objective,
         optimizer=optimizer,
         schedule=_plan_schedule(model, optimizer, ingredients, batches, request),
-        task=found.task,
+        is_callable=reading.is_callable,
+        task=reading.found.task,
+        strange=reading.strange,
         validation=validation,
         device=device,
         amp=amp,
@@ -114,7 +113,7 @@ def assemble(
         source_line=built.source_line,
         data_location=loaders.location,
         data_source_line=loaders.source_line,
-        notes=(*_notes(found, splitter, device, amp), *lazy, *built.notes, *loaders.notes),
+        notes=(*_notes(reading, device, amp), *remarks, *lazy, *built.notes, *loaders.notes),
     )
 
 
@@ -171,32 +170,17 @@ def _materialise(model: nn.Module, batch: Batch, request: ProbeRequest) -> tuple
     return (f"model: {count} lazy parameters took their shapes from the first batch",)
 
 
-def _find_splitter(model: nn.Module, batches: Batches, request: ProbeRequest, *, strict: bool) -> Splitter:
-    with sandbox(model, seed=request.seed):
-        model.train()
-        try:
-            return find_splitter(model, batches.first(1)[0], request.inputs, request.targets)
-        except SubjectError:
-            if strict and not hasattr(model, "training_step"):
-                raise
-            return Splitter(args=("",))  # the step knows how to call the model; probes of the outputs will not
-
-
-def _find_objective(
-    model: nn.Module,
-    batches: Batches,
-    splitter: Splitter,
-    given: tuple[Any, Any],
-    setting: tuple[ProbeRequest, torch.device, torch.dtype | None],
-) -> Found:
-    loss, step = given
-    request, device, amp = setting
-    if isinstance(loss, nn.Module):
-        loss.to(device)
-    autocast = torch.autocast(device.type, dtype=amp) if amp else nullcontext()
-    with sandbox(model, loss, seed=request.seed), autocast:
-        model.train()
-        return find_objective(model, batches.first(1)[0], splitter, loss, step, lambda: _read_script(request))
+def _given(ingredients: Ingredients, request: ProbeRequest, device: torch.device, amp: torch.dtype | None) -> Given:
+    return Given(
+        inputs=request.inputs,
+        targets=request.targets,
+        loss=ingredients.built.loss if ingredients.loss is None else ingredients.loss,
+        step=ingredients.step,
+        look_up=lambda: _read_script(request),
+        seed=request.seed,
+        device=device,
+        amp=amp,
+    )
 
 
 def _read_script(request: ProbeRequest) -> ScriptedLoss | None:
@@ -229,8 +213,13 @@ def _plan_schedule(
         )
 
 
-def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRequest) -> OptimizerRecipe | None:
-    """The user's optimizer, made once so that one that cannot be made is known now."""
+def _find_optimizer(
+    model: nn.Module, ingredients: Ingredients, request: ProbeRequest
+) -> tuple[OptimizerRecipe | None, tuple[str, ...]]:
+    """The user's optimizer, made once so that one that cannot be made is known now; and a remark for the report.
+
+    Only an optimizer that the user has named must work: `configure_optimizers` may need a trainer.
+    """
     is_lightning = hasattr(model, "training_step")  # elsewhere a method of that name has arguments
     configure = getattr(model, "configure_optimizers", None) if is_lightning else None
     if ingredients.optimizer is not None:
@@ -240,14 +229,26 @@ def _find_optimizer(model: nn.Module, ingredients: Ingredients, request: ProbeRe
     elif callable(configure):
         recipe = optimizer_recipe(configure, "configure_optimizers")
     else:
-        return None
+        return None, ()
     with sandbox(model, seed=request.seed):
-        recipe(model)
-    return recipe
+        try:
+            recipe(model)
+        except EntrypointError as error:
+            if recipe.value is not configure:
+                raise
+            return None, (f"optimizer: none; {error}; give one with --optimizer",)
+    return recipe, ()
 
 
-def _notes(found: Found, splitter: Splitter, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:
+def _notes(reading: Reading, device: torch.device, amp: torch.dtype | None) -> tuple[str, ...]:
+    found, strange = reading.found, reading.strange
     loss = found.objective.origin if found.objective else "none found; give one with --loss or --step"
     remark = f"; {found.remark}" if found.remark else ""
     precision = f", autocast to {str(amp).removeprefix('torch.')}" if amp else ""
-    return (f"loss: {loss}{remark}", f"batch: {splitter.describe()}", f"device: {device}{precision}")
+    replaced = f"labels: those outside the {strange.classes} outputs were read as the nearest" if strange else ""
+    return (
+        f"loss: {loss}{remark}",
+        f"batch: {reading.splitter.describe()}",
+        *filter(None, (replaced,)),
+        f"device: {device}{precision}",
+    )

@@ -103,12 +103,22 @@ def _holds_indices(target: Tensor, classes: int) -> bool:
         whole = target.is_floating_point() and bool((target == target.round()).all())
         # Zeros and ones beside more than two outputs are no classes: they may say whether two inputs are alike.
         return whole and bool(((target >= 0) & (target < classes)).all()) and (classes == 2 or bool((target > 1).any()))
-    outside = set(target[(target < 0) | (target >= classes)].tolist())
-    if len(outside) > 1 or (outside and 0 <= max(outside) <= classes):  # one far value is an ignore index
-        raise SubjectError(
-            f"the targets hold {max(outside)}, but the model has {classes} outputs, numbered 0 to {classes - 1}"
-        )
+    check_indices(target, classes)
     return True
+
+
+def check_indices(target: Tensor, classes: int) -> None:
+    """Raises SubjectError for class indices that no output stands for, unless it is one far value, to be ignored."""
+    outside = labels_outside(target, classes)
+    if len(outside) > 1 or (outside and 0 <= outside[-1] <= classes):
+        raise SubjectError(
+            f"the targets hold {outside[-1]}, but the model has {classes} outputs, numbered 0 to {classes - 1}"
+        )
+
+
+def labels_outside(target: Tensor, classes: int) -> list[int]:
+    """The values, in order, that are no index of a class."""
+    return sorted(set(target[(target < 0) | (target >= classes)].tolist()))
 
 
 def _rows_are_distributions(target: Tensor) -> bool:

@@ -109,7 +109,7 @@ def _as_loader(value: Any, name: str, notes: list[str]) -> Iterable[Any]:
         return [value]
     is_sequence = hasattr(value, "__getitem__")  # iter() counts indices up where there is no __iter__
     if (isinstance(value, Iterable) or is_sequence) and not isinstance(value, (str, bytes)):
-        return value
+        return value  # type: ignore[no-any-return]
     raise EntrypointError(
         f"`{name}` gives an object of type {type(value).__name__}: it must be a DataLoader, a Dataset, an iterable of "
         "batches or one batch, or a function without arguments that returns one of these"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from nndoctor.probe.batch import Batch, tensors
 from nndoctor.probe.counting import likely_sizes
-from nndoctor.probe.criteria import is_integer
 from nndoctor.probe.subject import Subject, TaskKind
 
 
@@ -54,14 +53,3 @@ def read_labels(subject: Subject, batches: Sequence[Batch]) -> Labels | None:
     if task.kind is TaskKind.CLASSIFICATION and task.classes:
         return Labels(tuple(values), task.classes)
     return Labels(tuple(values), 2) if task.kind is TaskKind.MULTI_LABEL and task.classes == 1 else None
-
-
-def outside(subject: Subject, batch: Batch) -> list[int]:
-    """Class indices of the batch that no output stands for; some of them the loss may be told to ignore."""
-    classes = subject.task.classes
-    if subject.task.kind not in (TaskKind.CLASSIFICATION, TaskKind.LANGUAGE_MODEL) or not classes:
-        return []
-    target = next(iter(tensors(subject.split(batch).targets)), None)
-    if target is None or not is_integer(target):
-        return []
-    return sorted(set(target[(target < 0) | (target >= classes)].tolist()))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nndoctor.probe.batch import Batch, children, leaves
+from nndoctor.probe.batch import Batch, shapes
 from nndoctor.probe.blame import describe_error, place_of_definition, raised_at
+from nndoctor.probe.calling import PLAIN_WAYS, Way, way_that_works, ways, ways_in_scripts
 from nndoctor.probe.criteria import Criterion, known_criteria
 from nndoctor.probe.entrypoint import call_factory, required_parameters
 from nndoctor.probe.errors import EntrypointError, NotApplicableError, SubjectError
-from nndoctor.probe.outputs import are_logarithms, lies_in_unit_interval, main_tensor, own_loss
+from nndoctor.probe.outputs import are_logarithms, as_scalar, lies_in_unit_interval, main_tensor, own_loss
 from nndoctor.probe.scripted import ScriptedLoss
 from nndoctor.probe.subject import Objective, Split, Task
 
@@ -23,7 +24,7 @@ SAME_LOSS = 1e-4
 # Losses of torch that take outputs which the script may have normalised behind the model.
 LOSSES_OF_LOGARITHMS = frozenset({"NLLLoss", "nll_loss", "KLDivLoss", "kl_div"})
 LOSSES_OF_PROBABILITIES = frozenset({"BCELoss", "binary_cross_entropy"})
-PLAIN_WAYS = frozenset({"outputs and targets", "main output and targets"})  # not worth a word in the report
+WITHOUT_TRAINER = "no trainer is at work here: give the loss with --step, as a function step(model, batch)"
 Splitting = Callable[[Batch], Split]
 Step = Callable[[nn.Module, Batch], Any]
 Compute = Callable[[nn.Module, Batch], tuple[Tensor, Any]]
@@ -53,8 +54,8 @@ def find_objective(
         return _from_step(model, batch, split, step, "computed by the step that was given with --step")
     if loss is not None:
         return _from_loss(model, batch, split, _as_function(loss))
-    if callable(training_step := getattr(model, "training_step", None)):
-        return _from_step(model, batch, split, lambda _, part: training_step(part, 0), "the model's training_step")
+    if callable(getattr(model, "training_step", None)):
+        return _from_training_step(model, batch, split)
     outputs = _call(model, split(batch))
     if own_loss(outputs) is not None:
         return _from_model(outputs, split, batch)
@@ -82,6 +83,23 @@ def _from_step(model: nn.Module, batch: Batch, split: Splitting, step: Step, ori
     return Found(_objective(_named(origin, known), compute, known, step), known.task if known else Task())
 
 
+def _from_training_step(model: nn.Module, batch: Batch, split: Splitting) -> Found:
+    """As a LightningModule has it; the framework calls it with the batch and, if it takes that too, its number."""
+    if not getattr(model, "automatic_optimization", True):
+        raise SubjectError(f"the model optimises by hand (automatic_optimization = False); {WITHOUT_TRAINER}")
+    takes_number = len(required_parameters(model.training_step)) > 1  # type: ignore[arg-type]
+
+    def step(module: nn.Module, part: Batch) -> Any:
+        arguments = (part, 0) if takes_number else (part,)
+        return module.training_step(*arguments)  # type: ignore[operator]
+
+    try:
+        return _from_step(model, batch, split, step, "the model's training_step")
+    except SubjectError as error:
+        text = str(error).replace("the step", "the model's training_step", 1)
+        raise SubjectError(f"{text}; {WITHOUT_TRAINER}") from error
+
+
 def _objective(origin: str, compute: Compute, criterion: Any, holder: Any) -> Objective:
     """With the place where the user's loss or step is written."""
     place, line = place_of_definition(holder, type(holder)) or (None, None)
@@ -94,7 +112,8 @@ def _first_loss(model: nn.Module, batch: Batch, compute: Compute) -> tuple[Tenso
     try:
         loss, outputs = compute(model, batch)
     except Exception as error:
-        raise SubjectError(f"the step failed{raised_at(error)}: {describe_error(error)}") from error
+        called = "" if raised_at(error) else "; it is called with the model and a batch"
+        raise SubjectError(f"the step failed{raised_at(error)}: {describe_error(error)}{called}") from error
     if versions != [parameter._version for parameter in model.parameters()]:
         raise SubjectError("the step changes the weights: it must return the loss and leave optimizer.step() out")
     if any(parameter.grad is not None for parameter in model.parameters()):
@@ -119,62 +138,26 @@ def _is_builtin(function: Any) -> bool:
     return type(function).__name__ == "builtin_function_or_method"
 
 
-Arguments = Callable[[Any, Split], tuple[Any, ...]]
-"""What the loss is called with, made of the outputs and the split batch."""
-
-
-def _ways(loss: Any) -> Iterator[tuple[str, Arguments]]:
-    """How training loops call a loss, the plainest first."""
-    called = loss.forward if isinstance(loss, nn.Module) else loss
-    if len(required_parameters(called)) == 1:
-        yield "the outputs", lambda outputs, _: (outputs,)
-        yield "the main output", lambda outputs, _: (main_tensor(outputs),)
-    yield "outputs and targets", _as_they_are
-    yield "main output and targets", lambda outputs, split: (main_tensor(outputs), _targets(split))
-    yield "outputs and targets, both flattened over positions", _flattened
-    yield "outputs with their classes second, and targets", _classes_second
-
-
-def _as_they_are(outputs: Any, split: Split) -> tuple[Any, ...]:
-    return outputs, _targets(split)
-
-
-def _targets(split: Split) -> Any:
-    """The targets; for a batch without any, what the model was given (an autoencoder)."""
-    if split.targets is not None:
-        return split.targets
-    return split.args[0] if split.args else next(iter(split.kwargs.values()))
-
-
-def _flattened(outputs: Any, split: Split) -> tuple[Any, ...]:
-    output, target = main_tensor(outputs), _targets(split)
-    return output.flatten(0, -2), target.flatten()
-
-
-def _classes_second(outputs: Any, split: Split) -> tuple[Any, ...]:
-    return main_tensor(outputs).movedim(-1, 1), _targets(split)
-
-
 def _from_loss(model: nn.Module, batch: Batch, split: Splitting, loss: Any) -> Found:
     parts = split(batch)
     outputs = _call(model, parts)
-    way, arguments = _way_that_works(loss, outputs, parts, _ways(loss))
-    name = f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way}"
-    return _applied(name, loss, arguments, outputs, split, batch)
+    way = way_that_works(loss, outputs, parts, ways(loss, outputs, parts))
+    name = f"`{getattr(loss, '__name__', type(loss).__name__)}`, called with {way.name}"
+    return _applied(name, loss, way, outputs, split, batch)
 
 
-def _applied(name: str, loss: Any, arguments: Arguments, outputs: Any, split: Splitting, batch: Batch) -> Found:
+def _applied(name: str, loss: Any, way: Way, outputs: Any, split: Splitting, batch: Batch) -> Found:
     """The loss as it is called with the outputs of the first batch."""
     parts = split(batch)
 
     def compute(module: nn.Module, part: Batch) -> tuple[Tensor, Any]:
         pieces = split(part)
         returned = _call(module, pieces)
-        return as_scalar(loss(*arguments(returned, pieces))), returned
+        return as_scalar(loss(*way.arguments(returned, pieces))), returned
 
-    known = recognise(as_scalar(loss(*arguments(outputs, parts))), outputs, parts)
-    plain = isinstance(outputs, Tensor) or arguments is not _as_they_are
-    criterion = (lambda output, pieces: as_scalar(loss(*arguments(output, pieces)))) if plain else known
+    known = recognise(as_scalar(loss(*way.arguments(outputs, parts))), outputs, parts)
+    plain = isinstance(outputs, Tensor) or way.takes_main
+    criterion = (lambda output, pieces: as_scalar(loss(*way.arguments(output, pieces)))) if plain else known
     task = known.task if known else _likely_task(outputs, parts)
     return Found(_objective(_named(name, known), compute, criterion, loss), task)
 
@@ -185,13 +168,13 @@ def _from_script(outputs: Any, split: Splitting, batch: Batch, scripted: Scripte
     reason = _missing_link(scripted, outputs)
     try:
         loss = scripted.make()
-        way, arguments = _way_that_works(loss, outputs, parts, _ways_in_scripts(loss, outputs, parts))
+        way = way_that_works(loss, outputs, parts, ways_in_scripts(loss, outputs, parts))
     except Exception:  # the script does something to the outputs or the targets that the scan does not tell
-        reason = reason or f"it does not fit outputs {_shapes(outputs)} and targets {_shapes(parts.targets)}"
+        reason = reason or f"it does not fit outputs {shapes(outputs)} and targets {shapes(parts.targets)}"
     if reason:
         return replace(_inferred(outputs, split, batch), remark=f"not {scripted.origin}: {reason}")
-    called = "" if way in PLAIN_WAYS else f", called with {way}"
-    found = _applied(scripted.origin + called, loss, arguments, outputs, split, batch)
+    called = "" if way.name in PLAIN_WAYS else f", called with {way.name}"
+    found = _applied(scripted.origin + called, loss, way, outputs, split, batch)
     assert found.objective is not None, "a loss that was applied is one"
     place = replace(found.objective, location=scripted.location, source_line=scripted.source_line)
     return replace(found, objective=place)
@@ -209,46 +192,6 @@ def _missing_link(scripted: ScriptedLoss, outputs: Any) -> str | None:
     if scripted.name in LOSSES_OF_PROBABILITIES and not lies_in_unit_interval(output):
         return "the model's outputs are no probabilities"
     return None
-
-
-def _ways_in_scripts(loss: Any, outputs: Any, parts: Split) -> Iterator[tuple[str, Arguments]]:
-    """As scripts call a loss: what has the size of the outputs is compared element by element, never broadcast."""
-    output, target = main_tensor(outputs), _targets(parts)
-    if isinstance(target, Tensor) and target.numel() == output.numel() and target.shape[:1] == output.shape[:1]:
-        same = target.shape == output.shape and target.is_floating_point()
-        yield "main output and targets" if same else "targets in the shape and type of the outputs", _brought_alike
-    elif isinstance(target, Tensor) and target.is_floating_point():
-        raise SubjectError(f"targets {_shapes(target)} do not have the shape of the outputs {_shapes(output)}")
-    else:
-        yield from _ways(loss)
-
-
-def _brought_alike(outputs: Any, split: Split) -> tuple[Any, ...]:
-    output = main_tensor(outputs)
-    return output, _targets(split).reshape(output.shape).to(output.dtype)
-
-
-def _way_that_works(
-    loss: Any, outputs: Any, parts: Split, ways: Iterator[tuple[str, Arguments]]
-) -> tuple[str, Arguments]:
-    first_error: Exception | None = None
-    for way, arguments in ways:
-        try:
-            as_scalar(loss(*arguments(outputs, parts)))
-        except Exception as error:  # whatever the user's loss raises for a wrong call
-            first_error = first_error or error
-        else:
-            return way, arguments
-    assert first_error is not None, "every loss has a way to be tried"
-    raise SubjectError(
-        f"the loss failed{raised_at(first_error)}: {describe_error(first_error)}; outputs {_shapes(outputs)}, "
-        f"targets {_shapes(parts.targets)}"
-    ) from first_error
-
-
-def _shapes(value: Any) -> str:
-    described = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for _, tensor in leaves(value)]
-    return ", ".join(described) or "none"
 
 
 def _from_model(outputs: Any, split: Splitting, batch: Batch) -> Found:
@@ -275,7 +218,7 @@ def _inferred(outputs: Any, split: Splitting, batch: Batch) -> Found:
         returned = _call(module, pieces)
         return known(main_tensor(returned), pieces), returned
 
-    reason = f"outputs are {_shapes(main_tensor(outputs))}, targets {_shapes(split(batch).targets)}"
+    reason = f"outputs are {shapes(main_tensor(outputs))}, targets {shapes(split(batch).targets)}"
     return Found(Objective(f"{known.name}, inferred: {reason}", compute, known), known.task)
 
 
@@ -309,13 +252,3 @@ def recognise(loss: Tensor, outputs: Any, parts: Split) -> Criterion | None:
 
 def _named(origin: str, known: Criterion | None) -> str:
     return f"{origin} ({known.name})" if known else origin
-
-
-def as_scalar(value: Any) -> Tensor:
-    """The loss as one number; a loss that comes with figures to log is found among them, one per example averaged."""
-    loss = value if isinstance(value, Tensor) else own_loss(value)
-    if loss is None and children(value):
-        loss = next((tensor for _, tensor in leaves(value) if tensor.ndim == 0 and tensor.requires_grad), None)
-    if loss is None:
-        raise TypeError(f"the loss is no tensor but {type(value).__name__}")
-    return loss.mean() if loss.ndim else loss

@@ -49,6 +49,17 @@ def own_loss(outputs: Any) -> Tensor | None:
     return scalars[0] if len(scalars) == 1 else None
 
 
+def as_scalar(value: Any) -> Tensor:
+    """The loss as one number; a loss that comes with figures to log is found among them, one per example averaged."""
+    loss = value if isinstance(value, Tensor) else own_loss(value)
+    if loss is None and children(value):
+        loss = next((tensor for _, tensor in leaves(value) if tensor.ndim == 0 and tensor.requires_grad), None)
+    if loss is None:
+        hint = ", which has no gradient: return it without .item()" if isinstance(value, float) else ""
+        raise TypeError(f"the loss is no tensor but {type(value).__name__}{hint}")
+    return loss.mean() if loss.ndim else loss
+
+
 def _is_loss(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point()
 

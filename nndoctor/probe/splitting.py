@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nndoctor.probe.batch import Batch, children, leaves
-from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.batch import Batch, children, leaves, shapes
+from nndoctor.probe.blame import describe_error, raised_at
 from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.subject import Split
 
@@ -33,6 +33,7 @@ class Splitter:
             args=tuple(pick(batch, path) for path in self.args),
             kwargs={name: pick(batch, path) for name, path in self.kwargs.items()},
             targets=targets[0] if len(targets) == 1 else targets or None,
+            batch=batch,
         )
 
     @property
@@ -211,19 +212,21 @@ def _first_that_runs(model: nn.Module, batch: Batch, readings: list[Splitter]) -
 
 
 def _cannot_run(error: Exception, reading: Splitter, batch: Batch) -> str:
-    place = place_of_error(error)
-    where = f" at {place.path}:{place.line}" if place else ""
     given = ", ".join(
-        f"{_called(path)} ({_shape(tensor)})" for path in reading.inputs for _, tensor in leaves(pick(batch, path))
+        f"{_called(path)} ({shapes(tensor)}{_range(tensor)})"
+        for path in reading.inputs
+        for _, tensor in leaves(pick(batch, path))
     )
     return (
-        f"the model cannot run on a batch of the data{where}: {describe_error(error)}; "
+        f"the model cannot run on a batch of the data{raised_at(error)}: {describe_error(error)}; "
         f"it was given {given or 'the batch'}; if that is the wrong part, say which with --inputs and --targets"
     )
 
 
-def _shape(tensor: torch.Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+def _range(tensor: torch.Tensor) -> str:
+    """The smallest and the largest of whole numbers, which an embedding may have no rows for."""
+    counts = not tensor.is_floating_point() and not tensor.is_complex() and tensor.numel()
+    return f", {int(tensor.min())} to {int(tensor.max())}" if counts else ""
 
 
 def _called(path: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nndoctor.findings import Location
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.batches import Batches
+from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.memory import Undo
 from nndoctor.probe.optimizers import OptimizerRecipe
 from nndoctor.probe.outputs import main_tensor
@@ -47,6 +48,17 @@ class Split:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     targets: Any
+    batch: Batch = None  # whole, for a loss that looks for its targets itself
+
+
+@dataclass(frozen=True, slots=True)
+class StrangeLabel:
+    """A label that no output stands for and the loss does not ignore; the probes are given another in its place."""
+
+    batch: int  # the first that holds it
+    label: int
+    classes: int
+    raised: str  # what the loss said
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +87,13 @@ class Subject:
     objective: Objective | None  # none: the report says why, and only probes of the outputs apply
     optimizer: OptimizerRecipe | None
     task: Task = field(default_factory=Task)
+    strange: StrangeLabel | None = None
     validation: Batches | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     amp: torch.dtype | None = None
     seed: int = 0
     schedule: SchedulePlan | None = None
+    is_callable: bool = True  # the model runs on a batch; otherwise only the user's step knows how
     remake: Callable[[], nn.Module] | None = None  # another instance of the model; none where the user named an object
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None
@@ -108,7 +122,9 @@ class Subject:
         return torch.autocast(self.device.type, dtype=self.amp)
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """The outputs as the model returns them."""
+        """The outputs as the model returns them; raises NotApplicableError where only the step knows how to call it."""
+        if not self.is_callable:
+            raise NotApplicableError("only the step knows how to call the model")
         parts = self.split(batch)
         with self.precision():
             return model(*parts.args, **parts.kwargs)
@@ -119,8 +135,6 @@ class Subject:
 
     def compute_loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:
         """The scalar loss and the outputs; raises NotApplicableError where there is no loss."""
-        from nndoctor.probe.errors import NotApplicableError
-
         if self.objective is None:
             raise NotApplicableError("no loss: give one with --loss or --step")
         with self.precision():

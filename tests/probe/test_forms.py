@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from making import mlp
+from making import measured, mlp, subject
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+from transformers import BertConfig, BertForSequenceClassification
 
 from nndoctor.probe.batches import fetch
 from nndoctor.probe.data import open_data
@@ -148,3 +151,173 @@ def test_modules_of_data_are_prepared_as_a_trainer_would(made: Any, validation: 
     loaders = open_data(made, "d")
     assert loaders.train.batch_size == 8
     assert getattr(loaders.validation, "batch_size", None) == validation
+
+
+def test_the_training_step_of_a_copy_is_that_of_the_copy() -> None:
+    made = trained(Training)
+    batch = made.batches.first(1)[0]
+    other = copy.deepcopy(made.model)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    assert made.compute_loss(other, batch)[0].item() == pytest.approx(2.3026, abs=1e-3)
+    assert made.compute_loss(made.model, batch)[0].item() != pytest.approx(2.3026, abs=1e-3)
+
+
+class TakesBatchOnly(Training):
+    def training_step(self, batch: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {"loss": F.cross_entropy(self(batch[0]), batch[1]), "log": 1}
+
+
+class ByHand(Training):
+    automatic_optimization = False
+
+
+class NeedsTrainer(Training):
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        raise RuntimeError("NeedsTrainer is not attached to a `Trainer`.")
+
+
+class WithoutForward(Training):
+    forward = nn.Module.forward
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        return F.cross_entropy(self.body(batch[0]), batch[1])
+
+
+class ConfiguredByTrainer(Training):
+    def configure_optimizers(self) -> Any:
+        raise RuntimeError("ConfiguredByTrainer is not attached to a `Trainer`.")
+
+
+def trained(build: Callable[[], nn.Module]) -> Any:
+    return subject(build_model=build, loader=lambda: DataLoader(points(), 8))
+
+
+def test_a_training_step_may_take_the_batch_alone() -> None:
+    assert trained(TakesBatchOnly).loss_origin == "the model's training_step (cross-entropy)"
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (
+            ByHand,
+            r"the model optimises by hand \(automatic_optimization = False\); no trainer .* give the loss with --",
+        ),
+        (NeedsTrainer, r"the model's training_step failed at \S+: RuntimeError: NeedsT.*; no trainer is at work here"),
+    ],
+)
+def test_what_only_a_trainer_can_run_is_refused(build: Callable[[], nn.Module], sentence: str) -> None:
+    with pytest.raises(SubjectError, match=sentence):
+        trained(build)
+
+
+def test_optimizers_that_need_a_trainer_are_left_out() -> None:
+    made = trained(ConfiguredByTrainer)
+    assert made.optimizer is None
+    assert any(note.startswith("optimizer: none; `configure_optimizers` makes no optimizer at ") for note in made.notes)
+
+
+@pytest.mark.parametrize("code", ["NDP04", "NDP08", "NDP10", "NDP19"])
+def test_a_model_that_only_its_step_can_call_breaks_no_probe(code: str) -> None:
+    result, findings = measured(code, trained(WithoutForward))
+    assert findings == []
+    assert result.status == ("ok" if code == "NDP08" else "skipped")
+
+
+# -------------------------------------------------------------------------------------------------- losses
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind, self.size = nn.Linear(16, 10), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.kind(x), self.size(x)
+
+
+def of_batch(outputs: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(outputs[0], batch["kind"]) + F.mse_loss(outputs[1], batch["size"])
+
+
+def of_targets(outputs: Any, kind: Tensor, size: Tensor) -> Tensor:
+    return F.cross_entropy(outputs[0], kind) + F.mse_loss(outputs[1], size)
+
+
+def of_outputs(logits: Tensor, y: Tensor, size: Tensor) -> Tensor:
+    return F.cross_entropy(logits, y) + size.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "way"),
+    [
+        (of_batch, None, "outputs and the batch"),
+        (of_targets, "kind,size", "outputs and each target"),
+        (of_outputs, "kind", "each output and the targets"),
+    ],
+)
+def test_a_loss_is_called_as_its_signature_asks(loss: Any, targets: str | None, way: str) -> None:
+    x, y = points()[:8]
+    batch = {"x": x, "kind": y, "size": x[:, :1]}
+    request = {"inputs": "x", **({"targets": targets} if targets else {})}
+    made = subject(build_model=TwoHeads, loader=lambda: [batch], loss=loss, request=request)
+    assert made.loss_origin == f"`{loss.__name__}`, called with {way}"
+    kind, size = made.model(x)
+    expected = of_outputs(kind, y, size) if loss is of_outputs else of_batch((kind, size), batch)
+    assert made.compute_loss(made.model, batch)[0].item() == pytest.approx(expected.item())
+
+
+# ----------------------------------------------------------------------------------- labels without outputs
+
+
+class Narrow(Training):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp(classes=9)
+
+
+def stepped(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+LOSSES: dict[str, dict[str, Any]] = {
+    "inferred": {},
+    "given": {"loss": nn.CrossEntropyLoss()},
+    "step": {"step": stepped},
+    "training step": {"build_model": Narrow},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_labels_outside_the_outputs_are_a_finding(name: str) -> None:
+    options = {"build_model": lambda: mlp(classes=9), "loader": lambda: DataLoader(points(), 32), **LOSSES[name]}
+    made = subject(**options)
+    assert "labels: those outside the 9 outputs were read as the nearest" in made.notes
+    _, (finding,) = measured("NDP11", made)
+    assert finding.message == "the targets of batch 0 hold 9, and the model has 9 outputs, numbered from 0"
+    result, findings = measured("NDP03", made)
+    assert (findings, result.status) == ([], "ok")
+
+
+def test_labels_that_the_loss_ignores_stay_as_they_are() -> None:
+    x, y = points()[:32]
+    y = y.clone()
+    y[:3], y[5] = 255, 12
+    options = {"loss": nn.CrossEntropyLoss(ignore_index=255), "build_model": mlp, "loader": lambda: [(x, y)]}
+    made = subject(**options)
+    assert made.strange is not None
+    assert (made.strange.label, made.strange.classes) == (12, 10)
+    assert made.batches.kept[0][1][:6].tolist() == [255, 255, 255, y[3], y[4], 9]
+    y[5] = 0
+    assert subject(**options).strange is None
+
+
+def test_labels_that_a_library_model_has_no_output_for_are_a_finding() -> None:
+    options = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    configuration = BertConfig(**options, intermediate_size=16, max_position_embeddings=16, num_labels=3)
+    batch = {"input_ids": torch.arange(64).view(8, 8) % 30, "labels": torch.arange(8) % 4}
+    made = subject(build_model=lambda: BertForSequenceClassification(configuration), loader=lambda: [batch])
+    assert made.loss_origin == "the model's own (cross-entropy)"
+    assert made.strange is not None
+    assert (made.strange.label, made.strange.classes) == (3, 3)

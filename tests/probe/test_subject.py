@@ -514,10 +514,6 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         r"the model cannot run on a batch of the data: RuntimeError: mat1 and mat2 .* it was given batch\[0\] "
         r"\(float32 \(32, 16\)\); if that is the wrong part, say which with --inputs and --targets",
     ),
-    "too few outputs": (
-        {"build_model": lambda: mlp(classes=9)},
-        r"the targets hold 9, but the model has 9 outputs, numbered 0 to 8",
-    ),
     "a loss that fails": (
         {"loss": failing},
         r"the loss failed at .*test_subject.py:\d+: ValueError: no such class; outputs float32 \(32, 10\), targets",

@@ -10,11 +10,10 @@ import torch
 
 from nndoctor.findings import Confidence, Figure, Finding, Series, Severity
 from nndoctor.probe.batch import Batch, leaves
-from nndoctor.probe.blame import describe_error
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.entry import Entry, read_entry
 from nndoctor.probe.fitting import calm
-from nndoctor.probe.labels import Labels, outside, read_labels
+from nndoctor.probe.labels import Labels, read_labels
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.rows import Rows, read_rows
 from nndoctor.probe.subject import Subject
@@ -218,25 +217,20 @@ def _leaking(subject: Subject, sight: Sight) -> Iterator[Finding]:
 
 def _outside(subject: Subject, sight: Sight) -> Iterator[Finding]:
     """Labels that no output stands for, unless the loss is told to ignore them."""
-    for number, batch in enumerate(sight.batches):
-        if not (strange := outside(subject, batch)):
-            continue
-        with subject.sandbox(), torch.no_grad():
-            try:
-                subject.compute_loss(subject.model, batch)
-            except Exception as error:  # IndexError, or whatever the user's loss raises
-                yield _finding(
-                    subject,
-                    "label outside the outputs",
-                    f"the targets of batch {number} hold {strange[-1]}, and the model has {subject.task.classes} "
-                    f"outputs, numbered from 0",
-                    treatment="Number the labels from 0 without gaps, give the last layer as many outputs as there are "
-                    "labels, or name the label to leave out: CrossEntropyLoss(ignore_index=...).",
-                    severity=Severity.ERROR,
-                    confidence=Confidence.CERTAIN,
-                    measurements={"label": strange[-1], "raised": describe_error(error)},
-                )
-                return
+    strange = subject.strange
+    if strange is None:
+        return
+    yield _finding(
+        subject,
+        "label outside the outputs",
+        f"the targets of batch {strange.batch} hold {strange.label}, and the model has {strange.classes} outputs, "
+        "numbered from 0",
+        treatment="Number the labels from 0 without gaps, give the last layer as many outputs as there are labels, or "
+        "name the label to leave out: CrossEntropyLoss(ignore_index=...).",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        measurements={"label": strange.label, "raised": strange.raised},
+    )
 
 
 def _badly_ordered(subject: Subject, sight: Sight) -> Iterator[Finding]:
