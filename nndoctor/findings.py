@@ -101,6 +101,12 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     measurements: Mapping[str, Figure] = field(default_factory=dict)
     fix: Fix | None = None
+    rank: int = 0  # among the causes of a check-up, from 1 for the one to treat first
+
+    @property
+    def cause(self) -> str:
+        """What a probe takes to be wrong, in a few words for machines; empty where it only measured."""
+        return str(self.measurements.get("cause", ""))
 
     @property
     def is_advice(self) -> bool:
@@ -109,9 +115,9 @@ class Finding:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sort key: severity, then place, then code."""
+        """Sort key: severity, then rank among the causes, then place, then code."""
         place = self.location.order if self.location else ("", 0, 0, 0)
-        return (self.severity.rank, place, self.code)
+        return (self.severity.rank, self.rank, place, self.code)
 
 
 @dataclass(frozen=True, slots=True)

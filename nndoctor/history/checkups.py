@@ -74,9 +74,7 @@ def read_pair(before: str, after: str | None) -> tuple[Checkup, Checkup]:
             earlier = _checkup(entries[number - 1], f"{before}:{number}")
             if (earlier.command, earlier.target) == (last.command, last.target):
                 return earlier, last
-    raise UserError(
-        f"{before} has no earlier `nndoctor {last.command}` of {last.target}: name two lines of it"
-    )
+    raise UserError(f"{before} has no earlier `nndoctor {last.command}` of {last.target}: name two lines of it")
 
 
 def read_checkup(named: str) -> Checkup:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from nndoctor.catalog import rule_names
 from nndoctor.errors import UserError
 from nndoctor.exhibits import Exhibit
 from nndoctor.findings import Failure, Finding, Location, ProbeResult, Report
 from nndoctor.probe.child import Child, DiedError, OverdueError
+from nndoctor.probe.differential import diagnose
 from nndoctor.probe.effort import EFFORTS, Effort
 from nndoctor.probe.messages import Done, Failed, Measured, Order, Ready, Refused, Stage, Started
+from nndoctor.probe.scanned import scanned
 from nndoctor.requests import ProbeRequest
 
 Progress = Callable[[str], None]
@@ -26,6 +28,7 @@ class Gathered:
     notes: tuple[str, ...] = ()
     batch: tuple[Exhibit, ...] = ()
     filters: tuple[Exhibit, ...] = ()
+    lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of the user's files, that were run
     results: list[ProbeResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -57,17 +60,26 @@ def checkup(request: ProbeRequest, progress: Progress) -> Report:
     while gathered.remaining is None or gathered.remaining:
         with Child(Order(request, gathered.remaining)) as child:
             _listen(child, gathered, effort, progress)
-    return Report(
+    report = Report(
         command="probe",
         target=request.model,
-        findings=tuple(sorted(gathered.findings, key=lambda finding: finding.order)),
+        findings=tuple(gathered.findings),
         probes=tuple(sorted(gathered.results, key=lambda result: result.code)),
         failures=tuple(gathered.failures),
         notes=gathered.notes,
         batch=gathered.batch,
         filters=gathered.filters,
-        seconds=time.monotonic() - started,
     )
+    diagnosed = diagnose(report, _scanned(request, gathered, progress), gathered.lines)
+    return replace(diagnosed, seconds=time.monotonic() - started)
+
+
+def _scanned(request: ProbeRequest, gathered: Gathered, progress: Progress) -> tuple[Finding, ...]:
+    """What the static pass says of the files that were run; nothing where the user asked for certain probes."""
+    if request.select is not None:
+        return ()
+    progress("reading the script")
+    return scanned(gathered.lines, request.root, request.ignore)
 
 
 def _listen(child: Child, gathered: Gathered, effort: Effort, progress: Progress) -> None:
@@ -91,6 +103,7 @@ def _listen(child: Child, gathered: Gathered, effort: Effort, progress: Progress
             case Ready() if gathered.codes is None:
                 gathered.codes, gathered.notes = message.codes, message.notes
                 gathered.batch, gathered.filters = message.batch, message.filters
+                gathered.lines = message.lines
             case Started(code):
                 gathered.running = code
                 progress(_progress(gathered, code))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Ready:
     notes: tuple[str, ...]
     batch: tuple[Exhibit, ...] = ()
     filters: tuple[Exhibit, ...] = ()
+    lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # that were run, by the path of the user's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,9 @@ def decode(line: str | bytes) -> Message:
         case "Stage":
             return Stage(**content)
         case "Ready":
-            shown = (tuple(map(_exhibit, content[name])) for name in ("batch", "filters"))
-            return Ready(tuple(content["codes"]), tuple(content["notes"]), *shown)
+            batch, filters = (tuple(map(_exhibit, content[name])) for name in ("batch", "filters"))
+            lines = {path: tuple(numbers) for path, numbers in content["lines"].items()}
+            return Ready(tuple(content["codes"]), tuple(content["notes"]), batch, filters, lines)
         case "Refused":
             return Refused(**content)
         case "Started":
@@ -101,6 +103,16 @@ def decode(line: str | bytes) -> Message:
         case "Failed":
             return Failed(_failure(content["failure"]))
     return Done()
+
+
+def encode_findings(findings: Iterable[Finding]) -> str:
+    """Findings of another process as JSON; fixes stay behind."""
+    return json.dumps([asdict(replace(finding, fix=None)) for finding in findings])
+
+
+def decode_findings(text: str | bytes) -> tuple[Finding, ...]:
+    """The findings of a JSON text."""
+    return tuple(map(_finding, json.loads(text)))
 
 
 def encode_order(order: Order) -> str:

@@ -80,6 +80,7 @@ def serve(order: Order, send: Send) -> None:
         return
     from nndoctor.probe.build import build_subject
     from nndoctor.probe.effort import EFFORTS
+    from nndoctor.probe.executed import executed_lines
     from nndoctor.probe.registry import load_probes
     from nndoctor.probe.showing import find_decoder, shown
 
@@ -94,7 +95,7 @@ def serve(order: Order, send: Send) -> None:
         send(Refused(f"the model and the data could not be set up{_where(error)}: {describe_error(error)}"))
         return
     codes = order.codes if order.codes is not None else selected(order, load_probes())
-    send(Ready(tuple(codes), subject.notes, *shown(subject, decode)))
+    send(Ready(tuple(codes), subject.notes, *shown(subject, decode), lines=executed_lines(subject)))
     for code in codes:
         send(Started(code))
         send(run(code, subject, effort))

@@ -13,7 +13,7 @@ from nndoctor.report.closing import examined, next_steps
 from nndoctor.report.frame import code_frame
 from nndoctor.report.measurements import STYLES, probe_lines
 from nndoctor.report.prose import INDENT, indented, justified, labelled
-from nndoctor.report.text import duration, figure, opening, plural, tally, target_name
+from nndoctor.report.text import duration, figure, opening, plural, printable, tally, target_name
 
 
 def render(report: Report, console: Console) -> None:
@@ -56,13 +56,15 @@ def _headline(report: Report, width: int) -> Text:
 def _finding(finding: Finding, width: int, with_reasons: bool) -> Iterator[Text]:
     style = STYLES[finding.severity.value]
     head = Text().append(finding.severity.value, style).append(f" {finding.code} ", "bold").append(finding.name)
+    if finding.cause:
+        head.append(f": {printable(finding.cause)}")
     yield justified(head, finding.confidence.value, width)
     yield from code_frame(finding, style, width)
     for step in finding.evidence:
         if step.location is None:
             yield from labelled("measured", step.message, width)
-    if finding.measurements:
-        figures = (f"{name} {figure(value)}" for name, value in finding.measurements.items())
+    if finding.measurements.keys() - {"cause"}:
+        figures = (f"{name} {figure(value)}" for name, value in finding.measurements.items() if name != "cause")
         yield from labelled("measured", ", ".join(figures), width)
     if with_reasons and finding.code in rule_names():
         yield from labelled("why", opening(load_rule(finding.code).why), width)

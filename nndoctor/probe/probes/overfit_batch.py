@@ -84,6 +84,7 @@ def _outcome(
 def _figures(subject: Subject, start: Start, attempt: Attempt | None) -> dict[str, Figure]:
     figures: dict[str, Figure] = {
         "examples": start.examples,
+        "range of the outputs": None if start.output is None else start.confined.name or "free",
         "initial loss": start.references.initial,
         "lowest possible loss": start.floor,
         "loss of the best constant output": start.references.prior,

@@ -61,7 +61,11 @@ def small_batches(subject: Subject, effort: Effort) -> Outcome:
     return Outcome(
         summary="fails on a smaller batch" if found else f"batches of {size - 1} and 1 run in both modes{note}",
         findings=tuple(found),
-        measurements={"batch": size, "batch norm refuses one example": refused},
+        measurements={
+            "batch": size,
+            "smaller batches fail": bool(found),
+            "batch norm refuses one example": refused,
+        },
         steps=6,
     )
 

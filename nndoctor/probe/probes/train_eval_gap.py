@@ -38,7 +38,7 @@ def train_eval_gap(subject: Subject, effort: Effort) -> Outcome:
     """Modes, chance in eval mode, and for models with batch norm a short fit and the losses with both statistics."""
     found = list(_modes(subject))
     with subject.sandbox():
-        found += _chance(subject)
+        dropping = list(_chance(subject))
     with subject.sandbox():
         has_norms = bool(active_norms(subject.model))
     gap: Gap | None = None
@@ -47,10 +47,11 @@ def train_eval_gap(subject: Subject, effort: Effort) -> Outcome:
         with subject.sandbox():
             gap, norms = fit_and_compare(subject, STEPS, time.monotonic() + TIME_SHARE * effort.seconds)
         found += _statistics(subject, gap, norms)
+    found += dropping
     return Outcome(
         summary=_summary(gap, norms, found),
         findings=tuple(found),
-        measurements=_figures(gap, norms),
+        measurements={**_figures(gap, norms), "drops in eval mode": bool(dropping)},
         steps=(STEPS + 5 * len(subject.batches) if has_norms else 0) + 2,
     )
 
