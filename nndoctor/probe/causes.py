@@ -121,6 +121,7 @@ CAUSES: Mapping[str, Cause] = {
         ("ND308",),
         "List the parameters whose requires_grad is False: are they the wanted ones?",
     ),
+    "wrong backward": Cause(Stage.GRAPH, MUTE | RATES | {"fails in bfloat16", "lost in bfloat16"}),
     # model
     "batch mixed by view": Cause(Stage.MODEL, SMALLER, ("ND501", "ND502", "ND504")),
     "batch taken for time": Cause(Stage.MODEL, SMALLER, ("ND418",)),

@@ -31,17 +31,13 @@ def probe_lines(report: Report, width: int) -> Iterator[Text]:
     worst = _worst_severity(report)
     summary = STATUS + CODE + max((len(probe.name) for probe in report.probes), default=0) + GAP
     for probe in report.probes:
-        word = _found(probe, worst) if probe.status == "finding" else probe.status
+        found = worst[probe.code].value if probe.code in worst else "evidence"  # of a cause that another has named
+        word = found if probe.status == "finding" else probe.status
         head = Text().append(f"{printable(word):<{STATUS}}", STYLES.get(word, ""))
         head.append(f"{probe.code:<{CODE}}{printable(probe.name)}")
         yield from hanging(head, summary, probe.summary, width)
         for name, series in probe.series.items():
             yield from _series_lines(name, series, probe)
-
-
-def _found(probe: ProbeResult, worst: dict[str, Severity]) -> str:
-    """How bad it is; what a probe has found may be told under the name of another, as evidence of one cause."""
-    return worst[probe.code].value if probe.code in worst else "evidence"
 
 
 def _worst_severity(report: Report) -> dict[str, Severity]:
