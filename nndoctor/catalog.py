@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nndoctor.findings import Severity
+from nndoctor.shipped import shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,8 @@ class Rule:
 
 
 def rules_directory() -> Path:
-    """Where the catalogue lies: in the installed package, or beside it in a source checkout."""
-    installed = Path(__file__).parent / "rules"
-    if installed.is_dir():
-        return installed
-    checkout = Path(__file__).parent.parent
-    if (checkout / "pyproject.toml").is_file():
-        return checkout / "rules"
-    raise FileNotFoundError("the rule catalogue is missing; reinstall nndoctor")
+    """Where the catalogue lies."""
+    return shipped("rules")
 
 
 @cache

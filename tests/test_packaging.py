@@ -14,6 +14,7 @@ import tomli
 
 import nndoctor
 from nndoctor.catalog import rule_files
+from nndoctor.cli.skill import SKILL
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +37,7 @@ def test_the_wheel_holds_the_package_and_the_catalogue(wheel: zipfile.ZipFile) -
     names = set(wheel.namelist())
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nndoctor").rglob("*.py")}
     catalogue = {f"nndoctor/rules/{path.name}" for path in rule_files().values()}
-    assert package | catalogue | {"nndoctor/py.typed"} <= names
+    assert package | catalogue | {"nndoctor/py.typed", f"nndoctor/{SKILL}"} <= names
 
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
@@ -66,6 +67,19 @@ def test_the_installed_program_finds_its_catalogue(wheel: zipfile.ZipFile, tmp_p
         check=True,
     )
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(rule_files())
+
+
+def test_the_installed_program_finds_its_skill(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "nndoctor", "skill", "--path"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{tmp_path / 'nndoctor' / SKILL}\n"
 
 
 def test_the_console_script_exists() -> None:

@@ -18,6 +18,7 @@ from nndoctor.cli.env import env
 from nndoctor.cli.probe import probe
 from nndoctor.cli.scan import scan
 from nndoctor.cli.settings import config
+from nndoctor.cli.skill import skill
 from nndoctor.errors import UserError
 
 COULD_NOT_RUN = 2
@@ -32,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (scan, probe, compare, explain, rules, config, env):
+for command in (scan, probe, compare, explain, rules, config, env, skill):
     app.command()(command)
 
 
