@@ -148,6 +148,7 @@ class ProbeResult:
     series: Mapping[str, Series] = field(default_factory=dict)
     seconds: float = 0.0
     steps: int = 0  # forward and backward passes that it ran
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds; like `seconds` they differ from run to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +190,9 @@ class Report:
     def count(self, severity: Severity) -> int:
         """Number of findings of that severity."""
         return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def worst(self) -> dict[str, Severity]:
+        """The gravest severity of the findings of each code."""
+        ordered = sorted(self.findings, key=lambda finding: finding.severity.rank, reverse=True)
+        return {finding.code: finding.severity for finding in ordered}

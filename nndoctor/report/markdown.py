@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nndoctor.catalog import load_rule, rule_names
 from nndoctor.findings import Evidence, Failure, Finding, Report
-from nndoctor.report.prose import opening
-from nndoctor.report.text import CODE, figure, plural, printable, tally, target_name
+from nndoctor.report.text import CODE, figure, opening, plural, printable, tally, target_name
 
 # Entities stand for what would be HTML, a mention or a formula even behind a backslash.
 ESCAPES = {character: f"&#{ord(character)};" for character in "<>&@$|"}

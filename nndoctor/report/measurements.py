@@ -28,7 +28,7 @@ STYLES = {
 
 def probe_lines(report: Report, width: int) -> Iterator[Text]:
     """A line for each probe, whether or not it found something; matrices only where it did."""
-    worst = _worst_severity(report)
+    worst = report.worst
     summary = STATUS + CODE + max((len(probe.name) for probe in report.probes), default=0) + GAP
     for probe in report.probes:
         found = worst[probe.code].value if probe.code in worst else "evidence"  # of a cause that another has named
@@ -38,11 +38,6 @@ def probe_lines(report: Report, width: int) -> Iterator[Text]:
         yield from hanging(head, summary, probe.summary, width)
         for name, series in probe.series.items():
             yield from _series_lines(name, series, probe)
-
-
-def _worst_severity(report: Report) -> dict[str, Severity]:
-    ordered = sorted(report.findings, key=lambda finding: finding.severity.rank, reverse=True)
-    return {finding.code: finding.severity for finding in ordered}
 
 
 def _series_lines(name: str, series: Series, probe: ProbeResult) -> Iterator[Text]:

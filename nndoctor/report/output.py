@@ -19,7 +19,7 @@ PLAIN_WIDTH = 100  # of the full report where there is no terminal to ask
 CLEAN, FINDINGS, COULD_NOT_RUN = 0, 1, 2
 
 
-FORMATS = ("full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown")
+FORMATS = ("full", "concise", "json", "sarif", "github", "gitlab", "junit", "markdown", "html")
 DEFAULT_FORMAT = "full"
 READ_IN_A_LOG = ("full", "concise")
 
