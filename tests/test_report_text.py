@@ -7,9 +7,9 @@ import math
 import pytest
 
 from nndoctor.findings import Confidence, Failure, Finding, Report, Severity
-from nndoctor.report.prose import indented, justified, labelled, opening
+from nndoctor.report.prose import indented, justified, labelled
 from nndoctor.report.sparkline import heat, sparkline
-from nndoctor.report.text import duration, figure, plural, printable, tally
+from nndoctor.report.text import duration, figure, opening, plural, printable, tally
 
 
 def test_plain_text_stays_as_it_is() -> None:
