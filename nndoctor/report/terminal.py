@@ -15,6 +15,8 @@ from nndoctor.report.measurements import STYLES, probe_lines
 from nndoctor.report.prose import INDENT, indented, justified, labelled
 from nndoctor.report.text import duration, figure, opening, plural, printable, tally, target_name
 
+ABOUT_THE_DOCTOR = "ND0"  # rules about files and comments, which no comment silences
+
 
 def render(report: Report, console: Console) -> None:
     """Print the report; lines of code are never wrapped, prose is wrapped to the width of the console."""
@@ -89,7 +91,7 @@ def _closing(report: Report, width: int) -> Iterator[Text]:
     elif report.findings:
         code = report.findings[0].code
         advice = f"`nndoctor explain {code}` says more."
-        if report.command == "scan":
+        if report.command == "scan" and not code.startswith(ABOUT_THE_DOCTOR):
             advice += f" `# nndoctor: ignore[{code}] reason` on a line silences it there."
         yield from indented(advice, 0, width)
     for line in indented(examined(report), 0, width):

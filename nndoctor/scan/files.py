@@ -1,7 +1,7 @@
 """Which files the user means: paths on the command line, folders walked with their .gitignore honoured."""
 
 # Paths are strings here: thousands are made and compared, and pathlib's objects cost ten times as much.
-# ruff: noqa: PTH100, PTH110, PTH112, PTH118, PTH120, PTH206
+# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH114, PTH118, PTH120, PTH206
 
 from __future__ import annotations
 
@@ -33,20 +33,39 @@ def discover(paths: Sequence[Path], root: Path, exclude: Sequence[str] = (), for
     """The `.py` and `.ipynb` files below the folders, and the given files whatever they are called; absolute, sorted.
 
     `exclude` holds patterns as in .gitignore, relative to `root`. They and the excluded folders concern what a walk
-    finds, and with `force_exclude` also the given paths. Raises UserError for a path that does not exist.
+    finds, and with `force_exclude` also the given paths. Raises UserError for a path that does not exist or cannot be
+    examined.
     """
     base = os.path.abspath(root)
     excluded = (_Patterns(base, _compile(exclude)),) if exclude else ()
     found: dict[str, str] = {}  # by real path, so that no file comes twice
     for path in paths:
         absolute = os.path.abspath(path)
-        if not os.path.exists(absolute):
-            raise UserError(f"{path}: no such file or folder")
+        _check(absolute, path)
         if force_exclude and _is_excluded(absolute, base, excluded):
             continue
         for file in _walk(absolute, excluded) if os.path.isdir(absolute) else (absolute,):
-            found.setdefault(os.path.realpath(file), file)
+            real = os.path.realpath(file)
+            found[real] = min(file, found[real], key=_by_link) if real in found else file
     return [Path(file) for file in sorted(found.values())]
+
+
+def _check(absolute: str, path: Path) -> None:
+    """Refuse what would be passed over in silence: a pipe can be read only once, and a closed folder not at all."""
+    if not os.path.exists(absolute):
+        raise UserError(f"{path}: no such file or folder")
+    if os.path.isdir(absolute):
+        try:
+            os.scandir(absolute).close()
+        except OSError as error:
+            raise UserError(f"{path}: cannot read this folder: {error.strerror or error}") from error
+    elif not os.path.isfile(absolute):
+        raise UserError(f"{path}: neither a file nor a folder; send what it holds to `nndoctor scan -`")
+
+
+def _by_link(file: str) -> tuple[bool, str]:
+    """Sort key: of the names of one file, its own goes before those of links, whatever order the disk has them in."""
+    return (os.path.islink(file), file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +102,15 @@ def _walk(top: str, excluded: tuple[_Patterns, ...]) -> Iterator[str]:
                 continue
             if is_folder:
                 waiting.append((entry.path, ignored))
-            elif entry.is_file():
+            elif _is_file(entry):
                 yield entry.path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -116,10 +116,38 @@ def test_links_to_folders_are_not_followed_and_files_come_once(root: Path) -> No
     (root / "sub" / "loop").symlink_to(root, target_is_directory=True)
     (root / "c.py").symlink_to(root / "sub" / "b.py")
     (root / "gone.py").symlink_to(root / "nowhere.py")
-    assert len(found(root)) == 2
-    assert found(root, "sub/loop/a.py", "a.py") == ["sub/loop/a.py"], "one file by two names"
+    (root / "0.py").symlink_to(root / "a.py")
+    assert found(root) == ["a.py", "sub/b.py"], "by their own names, in whatever order the disk has them"
+    assert found(root, "0.py", "c.py", "c.py") == ["0.py", "c.py"]
+    assert found(root, "sub/loop/a.py", "sub/loop") == ["sub/loop/a.py", "sub/loop/sub/b.py"]
 
 
 def test_a_folder_called_like_a_script_is_walked(root: Path) -> None:
     tree(root, "tools.py/x.py")
     assert found(root) == ["tools.py/x.py"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_passed_over_on_a_walk_and_refused_by_name(root: Path) -> None:
+    tree(root, "a.py")
+    os.mkfifo(root / "pipe.py")
+    assert found(root) == ["a.py"]
+    with pytest.raises(UserError, match=r"^pipe\.py: neither a file nor a folder; send what it holds to"):
+        found(root, "pipe.py")
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over_on_a_walk_and_refused_by_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(root, "a.py", "closed/b.py")
+    scandir = os.scandir
+
+    def refuse(path: str):
+        if os.path.basename(path) == "closed":  # noqa: PTH119
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("nndoctor.scan.files.os.scandir", refuse)
+    assert found(root) == ["a.py"]
+    with pytest.raises(UserError, match=r"^closed: cannot read this folder: Permission denied$"):
+        found(root, "closed")
