@@ -127,8 +127,16 @@ def attribute_set(run: Machine, receiver: Value, name: str, value: Value, node: 
             modes.forget(run, model)
     elif name == "grad" and type(value) is Const and value.value is None:
         training.reset(run, list(run.optimizers), node, receiver)
-    elif name == "grad" or (name == "data" and methods.is_gradient(receiver)):
+    elif (name == "grad" or (name == "data" and methods.is_gradient(receiver))) and not _adds_to_gradient(run, value):
         training.forget_gradients(run, node)
+
+
+def _adds_to_gradient(run: Machine, value: Value) -> bool:
+    """Whether a gradient is only added to, as in `p.grad.data += decay * p.data`."""
+    return all(
+        type(leaf) is Term and leaf.op in ("+", "-") and methods.is_gradient(leaf.inputs[0])
+        for leaf in run.leaves(value)
+    )
 
 
 def _models_behind(value: Value, depth: int = 3) -> list[Value]:

@@ -90,7 +90,7 @@ def _run_roots(run: Machine, sources: set[SourceFile]) -> None:
             _guarded(run, cls.source, lambda c=cls: _run_class(run, c))  # type: ignore[misc]
         elif _is_dataset(cls) and cls in run.program.instances:
             _guarded(run, cls.source, lambda c=cls: _run_items(run, c))  # type: ignore[misc]
-    for function in list(run.program.functions):
+    for function in run.program.functions:  # grows meanwhile: a function that is run may define others
         if function.source in sources and id(function.node) not in run.called and function.owner is None:
             _guarded(run, function.source, lambda f=function: _run_root(run, f))  # type: ignore[misc]
     for container in run.program.containers:

@@ -29,6 +29,9 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
         found = states(event, event.details["grads"])
         stale = [s for s in found if s.name == STALE]
         resets = [e for e in program.of("reset") if _resets(e, event.subject)]
+        fresh = bool(found) and all(s.name == FRESH for s in found)
+        if fresh and not event.loops and not resets and (other := _reset_in_same_call(program, event)) is not None:
+            yield _forgotten(program, event, other, [])
         if (
             not event.loops
             or not stale
@@ -45,6 +48,21 @@ def gradients_never_cleared(program: Program) -> Iterator[Draft]:
             yield _outside(program, (before or outside)[-1], event, stale[0])
         elif len(stale) == len(found) or not resets:
             yield _never(program, event, stale[0])
+
+
+def _reset_in_same_call(program: Program, step: Event) -> Event | None:
+    """The reset of another optimizer by a method that trains with one batch, for callers who are not seen.
+
+    Both optimizers outlive the call, and whoever calls it again finds one of them with the gradients of before.
+    """
+    optimizer, call = step.subject, step.frames[-1]
+    if type(optimizer) is not Lib or type(call.receiver) is not Instance or step.has_known_caller:
+        return None
+    if id(optimizer) in program.handed or any(
+        call in made.frames for made in program.of("optimizer") if made.subject is optimizer
+    ):
+        return None
+    return next((e for e in program.of("reset") if e.frames[-1] is call and not e.loops), None)
 
 
 def _belongs_to_another(step: Event) -> bool:
@@ -75,15 +93,21 @@ def _never(program: Program, step: Event, stale: State) -> Draft:
     evidence = [(step.site, f"`{name}.step()` uses the sum of new and old gradients")]
     if used is not None and used.site is not None and used.site.node is not step.site.node:
         evidence.insert(0, (used.site, "the gradients were already used here"))
-    repair = cures.cleared(program, step, name)
     others = [e for e in program.of("reset") if e.loops and e.loops == step.loops and not _resets(e, step.subject)]
     if others:
-        evidence.append((others[0].site, "only this optimizer is reset"))
-        message = f"the gradients of `{name}` are never cleared"
-        return Draft("ND205", step.site, message, tuple(evidence), trust(step), repair=repair)
+        return _forgotten(program, step, others[0], evidence)
     assert stale.site is not None
     message = f"gradients are added to those that `{name}.step()` has already used; nothing clears them in between"
+    repair = cures.cleared(program, step, name)
     return Draft("ND201", stale.site, message, tuple(evidence), trust(step), repair=repair)
+
+
+def _forgotten(program: Program, step: Event, other: Event, evidence: list[tuple[Site, str]]) -> Draft:
+    name = optimizer_name(step)
+    told = (*evidence, (other.site, "only this optimizer is reset"))
+    confidence = trust(step) if step.loops else Confidence.LIKELY
+    repair = cures.cleared(program, step, name)
+    return Draft("ND205", step.site, f"the gradients of `{name}` are never cleared", told, confidence, repair=repair)
 
 
 def _outside(program: Program, reset: Event, step: Event, stale: State) -> Draft:
