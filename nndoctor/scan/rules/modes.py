@@ -161,13 +161,19 @@ def _operand(site: Site) -> Site:
 
 
 def _accumulated(program: Program, event: Event, same: list[Event]) -> Term | None:
-    """The tensor with a graph that is added to a sum which outlives the iteration and is never begun anew."""
+    """The tensor with a graph that is added to a sum which outlives the iteration."""
     before = event.options(event.details["before"])
-    again = all(type(leaf) is Term for leaf in before) and any(leaf.node is event.site.node for leaf in before)
+    again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in before)
     totals = [leaf for e in same if e.kind == "accumulate" for leaf in leaves(e.details["result"])]
-    if not again or any(id(total) in program.backpropagated for total in totals):
+    begun_anew = not all(type(leaf) is Term for leaf in before)
+    if not again or (begun_anew and not _outlives_step(program, event)) or any(id(total) in program.backpropagated for total in totals):
         return None
     return _with_graph(program, event, event.subject)
+
+
+def _outlives_step(program: Program, event: Event) -> bool:
+    """Whether each iteration takes a step, so that a sum begun anew every so often is one of the log."""
+    return any(step.loops == event.loops and step.assumed == event.assumed for step in program.of("step"))
 
 
 def _with_graph(program: Program, event: Event, value: Value) -> Term | None:
