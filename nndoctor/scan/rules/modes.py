@@ -165,8 +165,9 @@ def _accumulated(program: Program, event: Event, same: list[Event]) -> Term | No
     before = event.options(event.details["before"])
     again = any(type(leaf) is Term and leaf.node is event.site.node for leaf in before)
     totals = [leaf for e in same if e.kind == "accumulate" for leaf in leaves(e.details["result"])]
+    used = any(id(total) in program.backpropagated for total in totals)
     begun_anew = not all(type(leaf) is Term for leaf in before)
-    if not again or (begun_anew and not _outlives_step(program, event)) or any(id(total) in program.backpropagated for total in totals):
+    if not again or used or (begun_anew and not _outlives_step(program, event)):
         return None
     return _with_graph(program, event, event.subject)
 
