@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from nndoctor.selection import near, resolve, split_selectors
 
 EFFORTS = ("quick", "normal", "full")
 SEVERITIES = tuple(severity.value for severity in Severity)
-PROBE, PER_FILE = "probe", "per-file-ignores"
+PROBE, PER_FILE, THRESHOLDS = "probe", "per-file-ignores", "thresholds"
 
 Value = TypeVar("Value")
 Key = tuple[str, ...]  # the tables that hold it, and its name
@@ -43,6 +44,7 @@ class Settings:
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)
     minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
     probe: ProbeSettings = field(default_factory=ProbeSettings)
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # those that were moved, by CODE.NAME
     base: Path | None = None  # where the patterns start: the directory of the file
 
 
@@ -109,6 +111,7 @@ def _settings(layers: Sequence[Layer]) -> Settings:
         select=None if select is None else select | added,
         per_file_ignores={key[1]: codes for key, codes in made.items() if key[0] == PER_FILE},
         probe=ProbeSettings(**{field_of(key[1]): value for key, value in made.items() if key[0] == PROBE}),
+        thresholds={f"{key[1]}.{key[2]}": value for key, value in made.items() if key[0] == THRESHOLDS},
         base=base,
         **fields,
     )
@@ -144,6 +147,16 @@ class _Section:
         wanted = f"one of {', '.join(choices)}"
         value = self.value(key, str, wanted)
         if value not in choices:
+            raise UserError(f"{self.where}: {key} must be {wanted}")
+        return value
+
+    def whole(self, key: str) -> int:
+        return self.value(key, int, "a whole number")
+
+    def number(self, key: str) -> float:
+        wanted = "a number"
+        value = float(self.table[key]) if type(self.table[key]) is int else self.value(key, float, wanted)
+        if not math.isfinite(value):
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return value
 
@@ -193,7 +206,7 @@ PROBE_KEYS: Mapping[str, Reader] = {
 
 def _entries(layer: Layer) -> Iterator[tuple[Key, Entry]]:
     section = _Section(layer.table, layer, layer.header)
-    section.refuse_keys_outside((*KEYS, "extend", PER_FILE, PROBE))
+    section.refuse_keys_outside((*KEYS, "extend", PER_FILE, PROBE, THRESHOLDS))
     yield from _read(section, (), {key: KEYS[key] for key in layer.table if key in KEYS})
     if PER_FILE in layer.table:
         ignores = section.section(PER_FILE)
@@ -202,6 +215,20 @@ def _entries(layer: Layer) -> Iterator[tuple[Key, Entry]]:
         probe = section.section(PROBE)
         probe.refuse_keys_outside(tuple(PROBE_KEYS))
         yield from _read(probe, (PROBE,), {key: PROBE_KEYS[key] for key in probe.table})
+    if THRESHOLDS in layer.table:
+        yield from _thresholds(section.section(THRESHOLDS))
+
+
+def _thresholds(section: _Section) -> Iterator[tuple[Key, Entry]]:
+    from nndoctor.thresholds import known, thresholds_of
+
+    section.refuse_keys_outside(tuple(dict.fromkeys(it.code for it in known().values())))
+    for code in section.table:
+        numbers = section.section(code)
+        kinds = {it.name: type(it.default) for it in thresholds_of(code)}
+        numbers.refuse_keys_outside(tuple(kinds))
+        readers = {name: _Section.whole if kinds[name] is int else _Section.number for name in numbers.table}
+        yield from _read(numbers, (THRESHOLDS, code), readers)
 
 
 def _read(section: _Section, tables: Key, readers: Mapping[str, Reader]) -> Iterator[tuple[Key, Entry]]:

@@ -21,6 +21,7 @@ class ScanRequest:
     force_exclude: bool = False  # excluded files stay out even if they are named one by one
     per_file_ignores: Mapping[str, frozenset[str]] = field(default_factory=dict)  # pattern to codes
     minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # those of rules that were moved, by CODE.NAME
     only: frozenset[str] | None = None  # real paths: of the files found, examine these; none means all
     stdin: str | None = None  # source text to examine in place of the file `stdin_filename`
     stdin_filename: str | None = None
@@ -47,8 +48,11 @@ class ProbeRequest:
     tokenizer: str | None = None  # turns token ids into text for the reader; an entrypoint
     device: str = "cpu"  # or "cuda", "cuda:1", "mps", "auto"
     amp: bool = False
+    amp_dtype: str | None = None  # "bf16" or "fp16"; none: what the device is best at
+    memory: float | None = None  # gigabytes that a process may use; none: what the machine has free
     seed: int = 0
     effort: str = "normal"  # "quick", "normal" or "full"
     select: frozenset[str] | None = None  # codes; none means every probe
     ignore: frozenset[str] = frozenset()
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # those of probes that were moved, by CODE.NAME
     arguments: Mapping[str, str] = field(default_factory=dict)  # for the model's factory: name to text

@@ -12,6 +12,7 @@ import tomli
 from nndoctor.catalog import rule_names
 from nndoctor.cli import main
 from nndoctor.config import Settings, load_settings
+from nndoctor.thresholds import known
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_what_is_printed_means_the_same(run) -> None:
     Path("nndoctor.toml").write_text(run("config")[1], encoding="utf-8")
     after = load_settings(Path())
     assert after.probe.select == frozenset(rule_names()), "all, which is also what none selected means"
-    assert replace(after, probe=before.probe) == before
+    assert after.thresholds == {name: it.default for name, it in known().items()}
+    assert replace(after, probe=before.probe, thresholds={}) == before
 
 
 def test_the_settings_of_a_path_are_shown(run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,11 @@ Tokenizer = Annotated[
 Argument = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of the model's factory.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps or auto; cpu by default.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Run under autocast.")]
+AmpDtype = Annotated[Literal["bf16", "fp16"] | None, typer.Option(help="Of autocast; else what the device is best at.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="GB", help="Of a process of your code; else what the machine can spare."),
+]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="The same seed gives the same report; 0 by default.")]
 EffortLevel = Annotated[options.Effort | None, typer.Option(help="Time and steps to spend; normal by default.")]
 
@@ -57,6 +62,8 @@ def probe(
     arg: Argument = None,
     device: Device = None,
     amp: Amp = False,
+    amp_dtype: AmpDtype = None,
+    memory: Memory = None,
     seed: Seed = None,
     effort: EffortLevel = None,
     select: options.Select = None,
@@ -107,11 +114,14 @@ def probe(
         targets=targets,
         tokenizer=tokenizer,
         device=device or settings.probe.device,
-        amp=amp,
+        amp=amp or amp_dtype is not None,
+        amp_dtype=amp_dtype,
+        memory=memory,
         seed=settings.probe.seed if seed is None else seed,
         effort=effort or settings.probe.effort,
         select=of_pass(settings.select, probes=True),
         ignore=settings.ignore,
+        thresholds=settings.thresholds,
         arguments=dict(_name_and_value(text) for text in arg or ()),
     )
     with progress_line(sys.stderr) as progress:

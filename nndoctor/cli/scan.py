@@ -120,6 +120,7 @@ def _request(
         force_exclude=force_exclude,
         per_file_ignores=settings.per_file_ignores,
         minimum_torch=settings.minimum_torch,
+        thresholds=settings.thresholds,
         only=only,
         stdin=stdin,
         stdin_filename=stdin_filename,

@@ -10,6 +10,7 @@ from rich.text import Text
 from nndoctor.catalog import Example, Rule
 from nndoctor.report.measurements import STYLES
 from nndoctor.report.prose import INDENT, LABEL, MAX_WIDTH, indented, labelled
+from nndoctor.thresholds import thresholds_of
 
 
 def render(rule: Rule, console: Console) -> None:
@@ -26,6 +27,9 @@ def _lines(rule: Rule, width: int) -> Iterator[Text]:
     for label, prose in (("why", rule.why), ("do", rule.treatment), ("source", rule.source)):
         yield Text()
         yield from labelled(label, prose, width)
+    for threshold in thresholds_of(rule.code):
+        yield Text()
+        yield from labelled("setting", f"`thresholds.{threshold.key} = {threshold.default}`: {threshold.why}", width)
     yield from _example("found", rule.bad)
     yield from _example("silent", rule.good)
 

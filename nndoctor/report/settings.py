@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nndoctor.config import KEYS, PER_FILE, PROBE, PROBE_KEYS, Entry, Key, Settings, field_of
+from nndoctor.config import KEYS, PER_FILE, PROBE, PROBE_KEYS, THRESHOLDS, Entry, Key, Settings, field_of
 from nndoctor.findings import Severity
 from nndoctor.report.text import printable
+from nndoctor.thresholds import Threshold, known
 
 DEFAULT = "default"
 MAX_COLUMN = 56  # of the remark behind a value; a longer line pushes its own remark on
@@ -21,7 +22,8 @@ def render(made: Mapping[Key, Entry], described: str) -> str:
     top = [_line(made, (key,), default) for key in KEYS]
     probe = [_line(made, (PROBE, key), default.probe) for key in PROBE_KEYS]
     ignores = [_line(made, key, None) for key in made if key[0] == PER_FILE]
-    sections = [("", top), (PER_FILE, ignores), (PROBE, probe)]
+    thresholds = [_threshold(made, it) for it in known().values()]
+    sections = [("", top), (PER_FILE, ignores), (PROBE, probe), (THRESHOLDS, thresholds)]
     return f"# {printable(described)}\n" + "".join(
         "\n" + "".join(f"{line}\n" for line in _section(header, rows)) for header, rows in sections if rows
     )
@@ -44,6 +46,12 @@ def _line(made: Mapping[Key, Entry], key: Key, default: object) -> tuple[str, st
     if key[-1] == "select" and value is None:
         value = ALL_RULES
     return (f"# {name}", f"{DEFAULT}: none") if value is None else (f"{name} = {_toml(value)}", DEFAULT)
+
+
+def _threshold(made: Mapping[Key, Entry], threshold: Threshold[Any]) -> tuple[str, str]:
+    entry = made.get((THRESHOLDS, threshold.code, threshold.name))
+    value, origin = (threshold.default, DEFAULT) if entry is None else (entry.value, entry.origin)
+    return f"{threshold.key} = {value}", origin
 
 
 def _toml(value: Any) -> str:

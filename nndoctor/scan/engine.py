@@ -68,7 +68,9 @@ def examine(part: Part, request: ScanRequest, disk: Disk) -> tuple[Verdict, Aske
     from nndoctor.scan.interpreter.run import run_program
     from nndoctor.scan.parsing import collector_off
     from nndoctor.scan.project import Project
+    from nndoctor.thresholds import choose
 
+    choose(request.thresholds)
     project = Project(request.root, disk)
     for path, text in request.texts.items():
         project.add(source_of(path, request.root, text))

@@ -13,6 +13,7 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Const, Lib, Site, Term, Tuple, Value
+from nndoctor.thresholds import Threshold
 
 _SCALING = frozenset({"dropout", "contiguous", "to", "cuda", "cpu", "float", "clone"})
 _WEIGHTED = frozenset({"linear", "conv"})
@@ -161,7 +162,12 @@ def _on_maps(event: Event, tensor: Value) -> Iterator[Draft]:
 # ND414
 
 
-LEAST_SIGMOIDS = 2  # one after another shrink the gradient by 16 and more; a single one is a usual code or gate
+LEAST_SIGMOIDS = Threshold(
+    "ND414",
+    "sigmoids",
+    2,
+    "Two sigmoids, one after the other, shrink the gradient by 16 and more; a single one is a usual code or gate.",
+)
 _UNDER_LAYER = frozenset({"dropout", "pool", "adaptive_pool", "flatten", "view", "reshape"})
 
 
@@ -177,7 +183,7 @@ def saturating_hidden_activation(program: Program) -> Iterator[Draft]:
             if before is not None and before.op in _WEIGHTED:
                 hidden[id(event.frames[-1])][id(source)] = source
     for sigmoids in hidden.values():
-        if len(sigmoids) >= LEAST_SIGMOIDS:
+        if len(sigmoids) >= LEAST_SIGMOIDS.value:
             yield from map(_saturating, sigmoids.values())
 
 

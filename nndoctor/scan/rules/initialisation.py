@@ -12,12 +12,17 @@ from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Api, Const, Function, Instance, Lib, Site, Term, Tuple, Value
+from nndoctor.thresholds import Threshold
 
 _WEIGHTED = frozenset({"linear", "conv"})
 _FILLS = {"zeros_": 0, "ones_": 1, "constant_": None, "zero_": 0, "fill_": None}  # method or function -> value
 _INIT = "torch.nn.init."
-# A single layer of one constant value is a usual way to begin with the identity, or with a convex problem.
-LEAST_LAYERS = 2
+LEAST_LAYERS = Threshold(
+    "ND412",
+    "layers",
+    2,
+    "A single layer of one constant value is a usual way to begin with the identity, or with a convex problem.",
+)
 _INIT_NAME = re.compile(r"^_?((init|initiali[sz]e)_?weights?|weights?_init(iali[sz]er|iali[sz]ation)?)$", re.IGNORECASE)
 
 
@@ -78,7 +83,7 @@ def _all_parameters(event: Event, tensor: Term) -> Iterator[Draft]:
     """`for p in model.parameters(): init.constant_(p, 0.1)`, if nothing chooses among them."""
     module = tensor.inputs[0].inputs[0]
     chosen = any(_mentions(condition, tensor) for condition in event.assumed)
-    if type(module) in (Instance, Lib) and not chosen and len(_layers(module)) >= LEAST_LAYERS:
+    if type(module) in (Instance, Lib) and not chosen and len(_layers(module)) >= LEAST_LAYERS.value:
         yield _alike(event, "every parameter of the model")
 
 
@@ -96,7 +101,7 @@ def _each_of_class(program: Program, event: Event, module: Term) -> Iterator[Dra
     concerned = _chosen(event, module)
     for target in _visited(program, event, module) if concerned else ():
         alike = [layer for layer in _layers(target) if layer.attrs["$operation"] in concerned]
-        if len(alike) >= LEAST_LAYERS and not _is_filled_later(program, target):
+        if len(alike) >= LEAST_LAYERS.value and not _is_filled_later(program, target):
             yield _alike(event, f"every {alike[0].name} layer")
             return
 
@@ -182,7 +187,7 @@ def _every_layer(filled: list[tuple[Event, Lib]]) -> Iterator[Draft]:
     owner = _owner(filled[0][0])
     alike = {id(layer) for _, layer in filled}
     layers = _layers(owner)
-    if len(layers) >= LEAST_LAYERS and all(id(layer) in alike for layer in layers):
+    if len(layers) >= LEAST_LAYERS.value and all(id(layer) in alike for layer in layers):
         yield _alike(filled[0][0], f"every layer of {owner.cls.name}" if owner is not None else "every layer")
 
 

@@ -14,9 +14,14 @@ from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.repairs import Repair, instead
 from nndoctor.scan.rules.wording import place
 from nndoctor.scan.values import Const, Lib, Site, Term, Value
+from nndoctor.thresholds import Threshold
 
-# The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum.
-LEAST_MOMENTUM = 0.05
+LEAST_MOMENTUM = Threshold(
+    "ND405",
+    "least-momentum",
+    0.05,
+    "The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum.",
+)
 # Dropout behind the last batch norm of a net, before its head, is sound; such heads pool and flatten first.
 _BETWEEN = {
     "ND402": torch_api.ACTIVATION_OPS,
@@ -36,7 +41,7 @@ def batchnorm_eps_as_momentum(program: Program) -> Iterator[Draft]:
             type(eps) is Const
             and isinstance(eps.value, int | float)
             and not isinstance(eps.value, bool)
-            and eps.value >= LEAST_MOMENTUM
+            and eps.value >= LEAST_MOMENTUM.value
         ):
             message = f"{event.subject.name} is given {eps.value} as its second argument, which is eps"
             yield Draft("ND405", event.site, message, repair=_named_momentum(event, eps.value))

@@ -16,17 +16,23 @@ from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.repairs import Repair, instead
 from nndoctor.scan.values import FALSE, Const, Lib, Site, Term, Value
+from nndoctor.thresholds import Threshold
 
 _ADAMS = frozenset("Adam AdamW Adamax NAdam RAdam AdamP Adam8bit AdamW8bit PagedAdamW8bit FusedAdam".split())
 # Their step is not proportional to the rate alone, so that a rate of 1 is usual.
 _SCALE_THEMSELVES = frozenset("Adadelta ASGD LBFGS Rprop Adafactor Prodigy Optimizer Muon".split())
-# Adam moves each weight by about the rate at each step, and the weights of a layer of width n start at about n ** -0.5:
-# from 0.05 on a few steps replace those of a wide layer. Narrow nets and single layers bear it.
-ADAM_TOO_HIGH = 0.05
-# Language models with averaged SGD start at 20 or 30; nothing that trains starts at 100.
-SGD_UNUSUAL, SGD_TOO_HIGH = 10, 100
-# Weights are float32 numbers near 0.01 to 1, whose spacing is about 1e-9 to 1e-7.
-TOO_LOW = 1e-7
+ADAM_TOO_HIGH = Threshold(
+    "ND214",
+    "adam-too-high",
+    0.05,
+    "Adam moves each weight by about the rate at each step, and the weights of a layer of width n start at about "
+    "n ** -0.5: from 0.05 on a few steps replace those of a wide layer. Narrow nets and single layers bear it.",
+)
+SGD_UNUSUAL = Threshold("ND214", "sgd-unusual", 10.0, "Language models with averaged SGD start at 20 or 30.")
+SGD_TOO_HIGH = Threshold("ND214", "sgd-too-high", 100.0, "Nothing that trains starts there.")
+TOO_LOW = Threshold(
+    "ND214", "too-low", 1e-7, "Weights are float32 numbers near 0.01 to 1, whose spacing is about 1e-9 to 1e-7."
+)
 MEANT_NEGATIVE = 1000  # from here on the sign of the exponent was forgotten
 
 
@@ -64,16 +70,16 @@ _REPLACE = frozenset({"LambdaLR", "MultiplicativeLR", "OneCycleLR", "CyclicLR"})
 def _verdict(event: Event, rate: float) -> tuple[str, Confidence] | None:
     """What is wrong with a rate, and how surely."""
     name = event.subject.name
-    if rate <= TOO_LOW:
+    if rate <= TOO_LOW.value:
         return "so small that the weights hardly move", Confidence.CERTAIN
     if name in _SCALE_THEMSELVES:
         return None
     if name in _ADAMS:
-        sure = _trust_in_width(event.details["trained"], rate) if rate >= ADAM_TOO_HIGH else None
+        sure = _trust_in_width(event.details["trained"], rate) if rate >= ADAM_TOO_HIGH.value else None
         moved = "so large that a few steps replace the weights: Adam moves each of them by about the rate"
         return (moved, sure) if sure is not None else None
-    sure = Confidence.CERTAIN if rate >= SGD_TOO_HIGH else Confidence.POSSIBLE
-    return ("so large that the loss will diverge", sure) if rate >= SGD_UNUSUAL else None
+    sure = Confidence.CERTAIN if rate >= SGD_TOO_HIGH.value else Confidence.POSSIBLE
+    return ("so large that the loss will diverge", sure) if rate >= SGD_UNUSUAL.value else None
 
 
 def _trust_in_width(modules: list[Value] | None, rate: float) -> Confidence | None:

@@ -13,6 +13,7 @@ from nndoctor.scan.rules.batches import is_loader
 from nndoctor.scan.rules.pixels import numbers, way
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.values import Api, Const, Lib, Value
+from nndoctor.thresholds import Threshold
 
 
 def normalisation(transform: Value) -> Lib | bool | None:
@@ -39,8 +40,8 @@ def normalised_wrongly(program: Program) -> Iterator[Draft]:
                 yield from _differently(use.loader, other.loader)
 
 
-MEAN_TOLERANCE = 0.003  # means are written with three or four digits
-MEAN_MATTERS = 0.2  # a smaller shift of the mean is taken up by the first layer
+MEAN_TOLERANCE = Threshold("ND608", "mean-tolerance", 0.003, "Means are written with three or four digits.")
+MEAN_MATTERS = Threshold("ND608", "mean-matters", 0.2, "A smaller shift of the mean is taken up by the first layer.")
 
 
 def _of_other_data(loaders: list[Lib]) -> Iterator[Draft]:
@@ -57,7 +58,7 @@ def _of_other_data(loaders: list[Lib]) -> Iterator[Draft]:
 def _whose(mean: tuple[float, ...]) -> str | None:
     """The dataset whose mean this is."""
     for name, known in torch_api.PIXEL_MEANS.items():
-        if len(known) == len(mean) and all(abs(a - b) < MEAN_TOLERANCE for a, b in zip(known, mean, strict=True)):
+        if len(known) == len(mean) and all(abs(a - b) < MEAN_TOLERANCE.value for a, b in zip(known, mean, strict=True)):
             return name
     return None
 
@@ -65,7 +66,7 @@ def _whose(mean: tuple[float, ...]) -> str | None:
 def _borrowed(step: Lib, own: str, other: str, shift: float) -> Draft:
     site = step.site
     message = f"`{wording.text(site)}` normalises {own} with the numbers of {other}"
-    confidence = Confidence.LIKELY if shift > MEAN_MATTERS else Confidence.POSSIBLE
+    confidence = Confidence.LIKELY if shift > MEAN_MATTERS.value else Confidence.POSSIBLE
     return Draft("ND608", site, message, (), confidence, None, f"Use the mean and the standard deviation of {own}.")
 
 
@@ -164,11 +165,13 @@ def _fed(model: Lib, start: Value) -> Lib | None:
 
 
 def _is_imagenet(mean: tuple[float, ...]) -> bool:
-    close = [abs(a - b) < IMAGENET_TOLERANCE for a, b in zip(mean, torch_api.IMAGENET_MEAN, strict=False)]
+    close = [abs(a - b) < IMAGENET_TOLERANCE.value for a, b in zip(mean, torch_api.IMAGENET_MEAN, strict=False)]
     return len(mean) == len(torch_api.IMAGENET_MEAN) and all(close)
 
 
-IMAGENET_TOLERANCE = 0.05  # CIFAR's means, and those of other photographs, are near enough
+IMAGENET_TOLERANCE = Threshold(
+    "ND607", "imagenet-tolerance", 0.05, "CIFAR's means, and those of other photographs, are near enough."
+)
 
 
 def _not_normalised(model: Lib, step: Lib, event: Event) -> Draft:

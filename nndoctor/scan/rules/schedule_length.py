@@ -13,12 +13,22 @@ from nndoctor.scan.rules.accumulation import guards_beyond
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.schedules import Decay, Schedule, decay, rounds, schedules
 from nndoctor.scan.values import Term, Value
+from nndoctor.thresholds import Threshold
 
-# Half of a run with less than a hundredth of the rate teaches nothing that the other half did not.
-WORN_OUT, HALF = 0.01, 0.5
-SHORTEST_RUN = 5  # fewer rounds are there to try a script out
-# A cosine that ends its run above a tenth of the rate has climbed back; one that ends above half has hardly begun.
-CLIMBED_BACK, HARDLY_BEGUN = 0.1, 0.5
+HALF = 0.5
+WORN_OUT = Threshold(
+    "ND211",
+    "worn-out",
+    0.01,
+    "Half of a run with less than a hundredth of the rate teaches nothing that the other half did not.",
+)
+SHORTEST_RUN = Threshold("ND211", "shortest-run", 5, "Fewer rounds are there to try a script out.")
+CLIMBED_BACK = Threshold(
+    "ND211", "climbed-back", 0.1, "A cosine that ends its run above a tenth of the rate has climbed back."
+)
+HARDLY_BEGUN = Threshold(
+    "ND211", "hardly-begun", 0.5, "A cosine that ends its run above half of the rate has hardly begun."
+)
 _REACH_ZERO = frozenset(
     {"PolynomialLR", "get_linear_schedule_with_warmup", "get_polynomial_decay_schedule_with_warmup"}
 )
@@ -35,7 +45,7 @@ def schedule_does_not_fit(program: Program) -> Iterator[Draft]:
             continue
         count = found[1]
         verdict = _in_batches(schedule, tick)
-        if verdict is None and count is not None and count.value >= SHORTEST_RUN:
+        if verdict is None and count is not None and count.value >= SHORTEST_RUN.value:
             verdict = _verdict(schedule, count, tick.loops[-1].ends_early)
         if verdict is not None:
             reason, is_default = verdict
@@ -103,7 +113,7 @@ def _never_reached(wear: Decay, count: float) -> str | None:
 
 def _worn_out(wear: Decay, count: float) -> str | None:
     left = wear.factor(count * HALF)
-    if left < WORN_OUT * (1 - 1e-9):
+    if left < WORN_OUT.value * (1 - 1e-9):
         return f"leaves {left:.1g} of the rate after half of the {count:g} steps of this run"
     return None
 
@@ -114,11 +124,11 @@ def _of_length(name: str, length: float, count: float) -> str | None:
         return ended if count > length + 1 else None
     if name == "CosineAnnealingLR":
         left = (1 + math.cos(math.pi * count / length)) / 2
-        if count > length and left > CLIMBED_BACK:
+        if count > length and left > CLIMBED_BACK.value:
             return (
                 f"climbs back after {length:g} steps: this run ends, after {count:g}, at {left:.0%} of the first rate"
             )
-        if count < length and left >= HARDLY_BEGUN:
+        if count < length and left >= HARDLY_BEGUN.value:
             return (
                 f"needs {length:g} steps and is stepped {count:g} times: this run ends at {left:.0%} of the first rate"
             )

@@ -12,10 +12,11 @@ from nndoctor.scan.rules.accumulation import guards_beyond
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.schedules import Schedule, decay, is_over_loader, rounds, schedules
 from nndoctor.scan.values import Term
+from nndoctor.thresholds import Threshold
 
 _PLATEAU = "ReduceLROnPlateau"
-LEAST_BATCHES = 50  # an epoch over a loader is taken to have at least so many
-WORN_OUT = 1e-4  # what is left of a rate with which nothing is learned any more
+LEAST_BATCHES = Threshold("ND210", "batches-an-epoch", 50, "An epoch over a loader is taken to have at least so many.")
+WORN_OUT = Threshold("ND210", "worn-out", 1e-4, "With so little left of a rate nothing is learned any more.")
 
 
 @rule("ND210")
@@ -87,8 +88,8 @@ def _counted_in_epochs(schedule: Schedule, tick: Event) -> tuple[str, Confidence
     if wear.at:
         early = count is not None and max(wear.at) <= count.value
         return (f"the last milestone is {max(wear.at):g}", Confidence.LIKELY) if early else None
-    left = wear.factor((count.value if count is not None else 1) * LEAST_BATCHES)
-    if left >= WORN_OUT:
+    left = wear.factor((count.value if count is not None else 1) * LEAST_BATCHES.value)
+    if left >= WORN_OUT.value:
         return None
     every = "at each step" if wear.every == 1 else f"every {wear.every:g} steps"
     return f"{schedule.name} multiplies the rate by {wear.gamma:g} {every}", Confidence.LIKELY

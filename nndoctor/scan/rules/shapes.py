@@ -10,8 +10,14 @@ from nndoctor.scan.rules import joined, wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.shapes import MIXED, Dim, order, product
 from nndoctor.scan.values import Site, Term
+from nndoctor.thresholds import Threshold
 
-EXERCISE = 64  # elements that a lesson prints to look at; the smallest image of a data set, 8 by 8, is no larger
+EXERCISE = Threshold(
+    "ND501",
+    "exercise",
+    64,
+    "Elements that a lesson prints to look at; the smallest image of a data set, 8 by 8, is no larger.",
+)
 
 
 @rule("ND501", "ND502", "ND617")
@@ -33,7 +39,7 @@ def _is_exercise(event: Event, source: Sequence[Dim], target: Sequence[Dim]) -> 
     """Whether a handful of numbers is looked at from another side: `torch.arange(6).view(2, 3).view(3, 2)`."""
     size = product(source)
     top = not event.loops and event.frames[-1].function is None
-    return top and not size.atoms and not any(dim.atoms for dim in target) and size.number <= EXERCISE
+    return top and not size.atoms and not any(dim.atoms for dim in target) and size.number <= EXERCISE.value
 
 
 def _merges_batch(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
