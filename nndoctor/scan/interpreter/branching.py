@@ -135,7 +135,7 @@ class Branching(Terms):
         known = self.truth(condition)
         if known is not None:
             return self.under(condition, known, then if known else otherwise)
-        guard = guard_of(condition) or Term("branch")
+        guard = guard_of(condition) or Term("branch", (condition,))
         mark, start = self.mark(), self.clock
         left = self.under(guard, True, then)
         changed = self._take_back(mark)

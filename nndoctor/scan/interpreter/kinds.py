@@ -10,7 +10,9 @@ from nndoctor.scan.interpreter import (
 )
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.values import (
+    Api,
     Choice,
+    Const,
     Container,
     Instance,
     Lib,
@@ -50,12 +52,31 @@ def callee(value: Value) -> Value:
     return value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
 
 
+_OPTIMIZER_MAKER = re.compile(
+    r"^(build|make|get|create|configure|setup|init|prepare)_(\w+_)?optim(izers?)?$|^(build|make|get|create)Optimi[sz]er$"
+)
+
+
 def is_optimizer(value: Value) -> bool:
-    """Whether a value is an optimizer, or an unknown one that is called so."""
+    """Whether a value is an optimizer, or an unknown one that is called so, or whose maker is."""
     if type(value) is Lib:
         return value.kind == "optimizer"
     name = name_of(value)
+    if not name:
+        return bool(_OPTIMIZER_MAKER.search(_maker_of(value)))
     return bool(_OPTIMIZER_NAME.search(name)) and not _NOT_OPTIMIZER.search(name)
+
+
+def _maker_of(value: Value) -> str:
+    """The name of the function that cannot be followed and gave an unknown value, alone or before others."""
+    if type(value) is not Term or not value.inputs:
+        return ""
+    made = value.inputs[0]
+    if value.op == "part" and type(value.inputs[1]) is Const and value.inputs[1].value == 0:
+        return _maker_of(made)
+    if value.op != "call":
+        return ""
+    return made.name.rpartition(".")[2] if type(made) is Api else name_of(made)
 
 
 def is_module(value: Value) -> bool:

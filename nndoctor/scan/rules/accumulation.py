@@ -17,7 +17,7 @@ from nndoctor.scan.rules import wording
 from nndoctor.scan.rules.registry import Draft, rule
 from nndoctor.scan.rules.schedules import is_one, is_over_loader
 from nndoctor.scan.rules.steps import optimizer_name, states
-from nndoctor.scan.values import Const, Lib, Site, Term, Value
+from nndoctor.scan.values import Const, Lib, Site, Term, Value, leaves
 
 _COUNT = re.compile(r"accum|iter_?size|update_freq|micro_?batch|virtual_?batch", re.IGNORECASE)
 # Their step does not depend on the scale of the gradients.
@@ -106,6 +106,19 @@ def accumulated_without_dividing(program: Program) -> Iterator[Draft]:
         yield Draft("ND209", backward.site, message, evidence, _trust(step), Severity.WARNING, treatment)
 
 
+@rule("ND203")
+def reset_in_each_micro_batch(program: Program) -> Iterator[Draft]:
+    for backward, step, _ in _accumulations(program):
+        if next(_divisions(backward.subject), None) is None:
+            continue
+        for reset in program.of("reset"):
+            cleared = any(optimizer is step.subject for optimizer, _ in reset.details["optimizers"])
+            if cleared and reset.loops == backward.loops and not guards_beyond(reset, backward):
+                message = "the gradients are thrown away between backward and step"
+                evidence = ((backward.site, "gradients computed here"), (step.site, "used only after several batches"))
+                yield Draft("ND203", reset.site, message, evidence, Confidence.LIKELY)
+
+
 def _trust(step: Event) -> Confidence:
     """The scale matters where the step is proportional to the gradients, with a rate that does not allow for it."""
     optimizer = step.subject
@@ -131,8 +144,9 @@ def _group_size(guard: Value) -> Value | None:
     """The k of a condition `i % k == 0` or `not i % k`, also beside another that steps at the end."""
     if type(guard) is not Term:
         return None
-    if guard.op == "or":
-        return next((size for part in guard.inputs if (size := _group_size(part)) is not None), None)
+    if guard.op in ("or", "branch"):
+        parts = (leaf for part in guard.inputs for leaf in leaves(part))
+        return next((size for part in parts if (size := _group_size(part)) is not None), None)
     test = guard.inputs[0] if guard.op in ("Equal", "not") and guard.inputs else guard
     if type(test) is Term and test.op == "Equal":
         test = test.inputs[0]
