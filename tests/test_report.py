@@ -386,6 +386,7 @@ def test_json_of_probes_and_failures() -> None:
                 {"loss": Series((2.0, 1.0), "loss", (1.0, 2.0), references={"ln C": 2.3})},
                 1.5,
                 60,
+                {"forward": 0.25},
             ),
         ),
         (Failure("too slow", "NDP06"),),
@@ -416,11 +417,18 @@ def test_json_of_probes_and_failures() -> None:
             },
             "seconds": 1.5,
             "steps": 60,
+            "timings": {"forward": 0.25},
         }
     ]
     assert document["failures"] == [
         {"code": "NDP06", "message": "too slow", "path": None, "line": None, "column": None, "cell": None}
     ]
+
+
+def test_timings_are_shown_below_their_probe() -> None:
+    probe = ProbeResult("NDP22", "speed", "ok", "keeps up", timings={"forward": 0.0123, "backward": 0.5})
+    text = text_of(Report("probe", "m:net", probes=(probe,)))
+    assert "forward 12.3 ms, backward 500 ms" in text
 
 
 def test_json_has_no_number_that_json_lacks() -> None:

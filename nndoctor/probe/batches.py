@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from nndoctor.probe.batch import Batch, clone, map_leaves, tensors, to_device
 from nndoctor.probe.blame import describe_error, raised_at
@@ -32,6 +33,8 @@ class Batches:
     exhausted: bool  # the loader ended within the buffer
     size: int | None = None  # the number of examples in a batch, where the loader says it; a last batch may have fewer
     workers: int = 0  # processes that the loader reads with, in turn
+    is_loader: bool = False  # a DataLoader, which could read with more of them
+    waits: tuple[float, ...] = ()  # seconds until each batch came
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -53,17 +56,20 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
     """
     started = time.monotonic()
     kept: list[Batch] = []
+    waits: list[float] = []
     size = 0
     exhausted = False
     iterator: Iterator[Any] | None = None
     try:
         iterator = iter(loader)
         while len(kept) < limit and size < BUFFER_BYTES and (not kept or time.monotonic() - started < seconds):
+            asked = time.perf_counter()
             try:
                 batch = next(iterator)
             except StopIteration:
                 exhausted = True
                 break
+            waits.append(time.perf_counter() - asked)
             kept.append(to_device(as_tensors(batch), device))
             size += sum(tensor.nbytes for tensor in tensors(batch))
     except Exception as error:  # whatever the user's loader or data set raises
@@ -73,7 +79,14 @@ def fetch(loader: Iterable[Any], limit: int, device: torch.device, seconds: floa
     if not kept:
         raise SubjectError("the data gave no batch: the loader is empty or was already used up")
     workers = getattr(loader, "num_workers", 0)
-    return Batches(tuple(kept), exhausted, _stated_size(loader), workers if type(workers) is int else 0)
+    return Batches(
+        tuple(kept),
+        exhausted,
+        _stated_size(loader),
+        workers if type(workers) is int else 0,
+        is_loader=isinstance(loader, DataLoader),
+        waits=tuple(waits),
+    )
 
 
 def _cannot_read(error: Exception, number: int) -> str:

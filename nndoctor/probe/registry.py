@@ -25,6 +25,7 @@ class Outcome:
     measurements: Mapping[str, Figure] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
     steps: int = 0  # forward and backward passes
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds; the only figures that differ from run to run
 
 
 Probe = Callable[[Subject, Effort], Outcome]
@@ -68,6 +69,7 @@ def examine(code: str, subject: Subject, effort: Effort) -> tuple[ProbeResult, t
         series=outcome.series,
         seconds=time.perf_counter() - started,
         steps=outcome.steps,
+        timings=outcome.timings,
     )
     return result, outcome.findings
 

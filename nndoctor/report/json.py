@@ -88,6 +88,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "series": {name: _series(series) for name, series in probe.series.items()},
         "seconds": probe.seconds,
         "steps": probe.steps,
+        "timings": dict(probe.timings),
     }
 
 

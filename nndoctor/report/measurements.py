@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from nndoctor.findings import ProbeResult, Report, Series, Severity
+from nndoctor.findings import ProbeResult, Report, Series
 from nndoctor.report.prose import hanging
 from nndoctor.report.sparkline import heat, sparkline
 from nndoctor.report.text import figure, printable
@@ -36,6 +36,9 @@ def probe_lines(report: Report, width: int) -> Iterator[Text]:
         head = Text().append(f"{printable(word):<{STATUS}}", STYLES.get(word, ""))
         head.append(f"{probe.code:<{CODE}}{printable(probe.name)}")
         yield from hanging(head, summary, probe.summary, width)
+        if probe.timings:
+            parts = (f"{printable(name)} {1000 * seconds:.3g} ms" for name, seconds in probe.timings.items())
+            yield Text(" " * (STATUS + CODE) + ", ".join(parts))
         for name, series in probe.series.items():
             yield from _series_lines(name, series, probe)
 

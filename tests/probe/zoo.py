@@ -103,6 +103,7 @@ SICK = {
     "shared_batchnorm": "NDP10",
     "shuffled_rows": "NDP04",
     "sigmoid_before_logits_loss": "NDP03",
+    "slow_loader": "NDP22",
     "softmax_before_cross_entropy": "NDP03",
     "softmax_of_one_score": "NDP09",
     "softmax_over_batch": "NDP04",
