@@ -1,7 +1,8 @@
-"""What the static pass costs beside the parse: `python tests/benchmarks/scan.py FOLDER [SCRIPT]`, run by hand.
+"""What the static pass costs beside the parse: `python tests/benchmarks/scan.py FOLDER [SCRIPT...]`, run by hand.
 
-Prints CPU seconds. The limits: the pass over a folder at most 1.35 times the parse alone; a script of 340 lines as a
-whole process at most 0.35 s.
+Prints CPU seconds. The limits: the pass over a folder at most 1.35 times the parse alone; as whole processes, a script
+of 340 lines at most 0.35 s, and the folder at most a tenth of what TorchFix takes. TorchFix and ruff, which does other
+work and shows the scale, are run if they are on the PATH: `pip install torchfix ruff`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -52,21 +54,34 @@ def folder_figures(folder: Path) -> None:
     print(f"  parse alone {parse:.2f} s, whole pass {whole:.2f} s, ratio {whole / parse:.2f}")
 
 
-def script_figures(script: Path) -> None:
-    """CPU, user and system, of `nndoctor scan SCRIPT` as a process, its bytecode cached as an installed tool has it."""
+def process_figures(folder: Path, scripts: list[Path]) -> None:
+    """CPU of whole processes: ours over each script and over the folder, and the other tools over the folder."""
+    ours = [sys.executable, "-m", "nndoctor", "scan", "--no-cache", "--jobs", "1"]
+    for script in scripts:
+        lines = script.read_text().count("\n")
+        print(f"{script}: {lines} lines, {process_cpu([*ours, str(script)], ROUNDS):.2f} s as a process")
+    print(f"{folder.name} as a process: nndoctor {process_cpu([*ours, str(folder)], 3):.2f} s")
+    for tool, options in {"torchfix": ["--select", "ALL"], "ruff": ["check", "--no-cache"]}.items():
+        if shutil.which(tool) is None:
+            print(f"  {tool} is not on the PATH")
+        else:
+            print(f"  {tool} {process_cpu([tool, *options, str(folder)], 1):.2f} s")
+
+
+def process_cpu(command: list[str], rounds: int) -> float:
+    """The least CPU, user and system, of a process, its bytecode cached as an installed tool has it."""
     environment = {**os.environ, "NO_COLOR": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-m", "nndoctor", "scan", str(script)]
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    print(f"{script}: {script.read_text().count(chr(10))} lines, {min(times):.2f} s as a process")
+    return min(times)
 
 
 if __name__ == "__main__":
-    folder_figures(Path(sys.argv[1]).resolve())
-    for name in sys.argv[2:]:
-        script_figures(Path(name))
+    wanted = Path(sys.argv[1]).resolve()
+    folder_figures(wanted)
+    process_figures(wanted, [Path(name) for name in sys.argv[2:]])
