@@ -35,7 +35,8 @@ def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
 
 def test_the_wheel_holds_the_package_and_the_catalogue(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nndoctor").rglob("*.py")}
+    files = (path for kind in ("*.py", "*.css") for path in (ROOT / "nndoctor").rglob(kind))
+    package = {path.relative_to(ROOT).as_posix() for path in files}
     catalogue = {f"nndoctor/rules/{path.name}" for path in rule_files().values()}
     assert package | catalogue | {"nndoctor/py.typed", f"nndoctor/{SKILL}"} <= names
 

@@ -285,15 +285,17 @@ def test_a_curve_has_a_gap_where_it_is_not_finite() -> None:
 def test_a_spike_does_not_press_a_curve_flat() -> None:
     values = (*(2.0 - 0.01 * step for step in range(100)), 4.0, 5000.0)
     assert value_range([values], [0.0])[1] < 5
-    assert "cut off at the top: up to 5,000" in drawn(Series(values, "loss"))
+    page = Reader(drawn(Series(values, "loss")))
+    assert page.text_of(class_="remark") == ["cut off at the top: up to 5,000"]
+    assert not page.all("circle")  # the end of the curve lies outside
 
 
 def test_long_curves_are_thinned_and_keep_their_extremes() -> None:
-    page = drawn(Series((*(0.0,) * 5000, 7.0, *(0.0,) * 5000, -3.0, *(0.0,) * 5000), "loss"))
+    page = drawn(Series((*(0.0, 1.0) * 5000, 1.5, *(0.0, 1.0) * 5000, -0.5, *(0.0, 1.0) * 5000), "loss"))
     (path,) = (each["d"] or "" for each in Reader(page).all("path"))
     heights = {point.split(" ")[1] for point in path[1:].split("L")}
     assert path.count("L") < 500
-    assert len(heights) == 3
+    assert len(heights) == 4
 
 
 def test_a_matrix_leaves_zeros_blank_and_explains_its_colours() -> None:
@@ -334,6 +336,22 @@ def test_bars_that_differ_by_powers_of_ten_say_so() -> None:
     assert widths[1] == 0
     assert 0 < widths[0] < widths[2]
     assert page.text_of(class_="remark") == ["logarithmic scale"]
+
+
+def test_timings_are_bars_of_milliseconds() -> None:
+    probe = ProbeResult("NDP22", "speed", "ok", "fine", timings={"loader": 0.002, "forward": 0.0105})
+    page = Reader(render(Report("probe", "m", probes=(probe,))))
+    assert page.text_of(class_="figure") == ["2", "10.5"]
+    assert page.text_of(class_="what") == ["milliseconds"]
+
+
+def test_long_names_lose_what_they_have_in_common() -> None:
+    names = tuple(f"encoder.layers.{number}.self_attention.output_projection" for number in range(3))
+    page = Reader(drawn(replace(BARS, names=names)))
+    ticks = page.text_of(class_="tick")
+    assert [tick.removeprefix(name) for tick, name in zip(ticks, names, strict=True)] == [
+        "layers.0", "layers.1", "layers.2",
+    ]  # fmt: skip
 
 
 def test_very_many_bars_become_columns() -> None:

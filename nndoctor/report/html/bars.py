@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from nndoctor.findings import Series
-from nndoctor.report.html.drawing import WIDTH, Frame, axes, drawing, line, shortened, text, width_of
+from nndoctor.report.html.drawing import LETTER, WIDTH, Frame, axes, drawing, line, text, width_of
 from nndoctor.report.html.markup import Markup, element, joined
 from nndoctor.report.html.scales import Scale, finite, short
 
@@ -41,14 +41,14 @@ def _limits(values: Sequence[float], references: Iterable[float]) -> tuple[float
 
 
 def _rows(key: str, title: str, series: Series, values: list[float], limits: tuple[float, float, bool]) -> Markup:
-    names = list(series.names)
+    names = _short_names(series.names)
     left = min(max((width_of(name) for name in names), default=0.0) + 10, NAMES)
     right = WIDTH - max(width_of(short(value)) for value in values) - 10
     bottom = 6 + ROW * len(values)
     scale = Scale(limits[0], limits[1], left, right, limits[2])
     parts = [
-        _row(name, value, 6 + ROW * index, scale)
-        for index, (name, value) in enumerate(zip(names, values, strict=False))
+        _row(name, names[index], value, 6 + ROW * index, scale)
+        for index, (name, value) in enumerate(zip(series.names, values, strict=False))
     ]
     below = list(_references(series, scale, bottom))
     height = bottom + 8 + 16 * len(series.references)
@@ -57,13 +57,26 @@ def _rows(key: str, title: str, series: Series, values: list[float], limits: tup
     )
 
 
-def _row(name: str, value: float, y: float, scale: Scale) -> Markup:
+def _short_names(names: Sequence[str]) -> list[str]:
+    """As far as there is room: without the parts that all have in common, and of what is still too long the end."""
+    most = int((NAMES - 10) / LETTER)
+    parts = [name.split(".") for name in names]
+    if max(map(len, names)) > most and len(names) > 1:
+        shortest = min(map(len, parts)) - 1
+        ends = next((n for n in range(shortest) if len({part[-1 - n] for part in parts}) > 1), shortest)
+        starts = next((n for n in range(shortest - ends) if len({part[n] for part in parts}) > 1), shortest - ends)
+        parts = [part[max(starts - 1, 0) : len(part) - ends] for part in parts]
+    short_names = map(".".join, parts)
+    return [name if len(name) <= most else "…" + name[1 - most :] for name in short_names]
+
+
+def _row(full: str, name: str, value: float, y: float, scale: Scale) -> Markup:
     zero = scale(scale.low if scale.log else 0.0)
     end = scale(value) if math.isfinite(value) else zero
     left, right = min(zero, end), max(zero, end)
     return joined(
         [
-            element("text", element("title", name), shortened(name, NAMES - 10), x=scale.start - 7, y=y + 11,
+            element("text", element("title", full), name, x=scale.start - 7, y=y + 11,
                     class_="tick", text_anchor="end"),
             element("rect", x=left, y=y + 1, width=max(right - left, 0.0), height=BAR, class_="bar"),
             text(short(value), right + 6, y + 11, "figure"),
@@ -96,13 +109,9 @@ def _columns(key: str, title: str, series: Series, values: list[float], limits: 
         shape = {"x": across(float(index)), "y": min(y, zero), "width": step * 0.8, "height": abs(y - zero)}
         columns.append(element("rect", element("title", f"{name}: {short(value)}"), **shape, class_="bar"))
     references = [
-        joined([
-            line(frame.left, up(value), frame.right, up(value), "reference"),
-            text(f"{name} {short(value)}", frame.right - 4, up(value) - 4, "note", "end"),
-        ])
-        for name, value in series.references.items()
-        if math.isfinite(value)
-    ]  # fmt: skip
+        line(frame.left, up(value), frame.right, up(value), "reference") for value in finite(series.references.values())
+    ]
+    named = ", ".join(f"{name} {short(value)}" for name, value in series.references.items())
     return drawing(
         key,
         title,
@@ -111,6 +120,7 @@ def _columns(key: str, title: str, series: Series, values: list[float], limits: 
         axes(frame, across, up, (series.x_label, series.y_label)),
         *columns,
         *references,
+        text(f"┄ {named}", WIDTH - 8, 12, "axis", "end") if named else None,
     )
 
 

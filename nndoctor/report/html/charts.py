@@ -20,6 +20,9 @@ def charts(key: str, probe: ProbeResult) -> Iterator[Markup]:
 def _groups(probe: ProbeResult) -> list[list[Series]]:
     """Curves that share their quantity and their axis; everything else by itself."""
     groups: dict[object, list[Series]] = {}
+    if probe.timings:
+        times = tuple(1000 * seconds for seconds in probe.timings.values())
+        groups["timings"] = [Series(times, "milliseconds", names=tuple(probe.timings))]
     for name, series in probe.series.items():
         if series.values:
             together = series.y_label and not series.names and not _is_matrix(series)

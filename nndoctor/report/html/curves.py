@@ -133,10 +133,28 @@ def _height(point: Point) -> float:
 
 
 def _curve(number: int, curve: Sequence[Point], across: Scale, up: Scale) -> Markup:
-    parts = [[(across(x), up(y)) for x, y in part] for part in _parts(curve)]
-    last = f"end end-{number % COLOURS}"
-    ends = [element("circle", cx=part[-1][0], cy=part[-1][1], r="3", class_=last) for part in parts[-1:]]
-    return joined([*(polyline(part, number) for part in parts), *ends])
+    """The line, with a dot at its end if that is within the drawing."""
+    places = [[(across(x), y) for x, y in part] for part in _parts(curve)]
+    shown = [[(x, up(y)) for x, y in part] for whole in places for part in _below(whole, up.high)]
+    ends = [part[-1] for part in shown[-1:] if places[-1][-1][1] <= up.high]
+    dots = [element("circle", cx=x, cy=y, r="3", class_=f"end end-{number % COLOURS}") for x, y in ends]
+    return joined([*(polyline(part, number) for part in shown), *dots])
+
+
+def _below(part: Sequence[Point], high: float) -> Iterator[list[Point]]:
+    """The stretches of a line that do not lie above `high`, each up to where it crosses it."""
+    stretch: list[Point] = []
+    for (x, y), (before, height) in zip(part, [part[0], *part], strict=False):
+        if (y > high) != (height > high):
+            share = (high / 2 - height / 2) / (y / 2 - height / 2)  # halved, because a difference may overflow
+            stretch.append((before + share * (x - before), high))
+        if y <= high:
+            stretch.append((x, y))
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
 
 
 def polyline(points: Sequence[Point], number: int) -> Markup | None:

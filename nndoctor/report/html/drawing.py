@@ -10,6 +10,7 @@ from nndoctor.report.html.scales import Scale
 
 WIDTH = 440.0  # of a drawing; on a phone it shrinks by a fifth, and text stays readable
 LETTER = 6.9  # width of a letter, on average
+MOST_LETTERS = 44  # of a text in a drawing
 LINE = 16.0  # height of a line of text
 
 
@@ -40,8 +41,9 @@ def drawing(
 
 
 def text(words: str, x: float, y: float, class_: str = "", anchor: str = "start") -> Markup:
-    """One line of text; its baseline is at y."""
-    return element("text", words, x=x, y=y, class_=class_ or None, text_anchor=None if anchor == "start" else anchor)
+    """One line of text, cut where it is long; its baseline is at y."""
+    shown = words if len(words) <= MOST_LETTERS else words[: MOST_LETTERS - 1] + "…"
+    return element("text", shown, x=x, y=y, class_=class_ or None, text_anchor=None if anchor == "start" else anchor)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
@@ -51,13 +53,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 def width_of(words: str) -> float:
     """About as wide as the text will be."""
-    return LETTER * len(words)
-
-
-def shortened(words: str, width: float) -> str:
-    """The end of the text, which tells layers apart, as far as there is room."""
-    most = int(width / LETTER)
-    return words if len(words) <= most else "…" + words[-(most - 1) :]
+    return LETTER * min(len(words), MOST_LETTERS)
 
 
 def axes(frame: Frame, across: Scale, up: Scale, labels: tuple[str, str]) -> Markup:

@@ -72,8 +72,8 @@ def _cells(blocks: Rows, size: float, top: float, block: int, columns: Sequence[
                 element("title", where) if where else None,
                 x=LEFT + x * size,
                 y=TOP + y * size,
-                width=max(size - 1, 1.0),
-                height=max(size - 1, 1.0),
+                width=size - min(1.0, size / 12),
+                height=size - min(1.0, size / 12),
                 **_paint(value, top),
             )
 
