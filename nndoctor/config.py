@@ -151,12 +151,16 @@ class _Section:
         return value
 
     def whole(self, key: str) -> int:
-        return self.value(key, int, "a whole number")
+        wanted = "a whole number above 0"
+        value = self.value(key, int, wanted)
+        if value <= 0:
+            raise UserError(f"{self.where}: {key} must be {wanted}")
+        return value
 
     def number(self, key: str) -> float:
-        wanted = "a number"
+        wanted = "a number above 0"
         value = float(self.table[key]) if type(self.table[key]) is int else self.value(key, float, wanted)
-        if not math.isfinite(value):
+        if not (math.isfinite(value) and value > 0):
             raise UserError(f"{self.where}: {key} must be {wanted}")
         return value
 

@@ -17,10 +17,7 @@ from nndoctor.scan.values import Const, Lib, Site, Term, Value
 from nndoctor.thresholds import Threshold
 
 LEAST_MOMENTUM = Threshold(
-    "ND405",
-    "least-momentum",
-    0.05,
-    "The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum.",
+    "ND405", "least-momentum", 0.05, "The usual eps is 1e-5 to 1e-2; from here on the number was meant as a momentum."
 )
 # Dropout behind the last batch norm of a net, before its head, is sound; such heads pool and flatten first.
 _BETWEEN = {
