@@ -18,10 +18,16 @@ from nndoctor.probe.influence import Effect, Influence, effects, gradient_influe
 from nndoctor.probe.ownership import State, Step, culprit, trace
 from nndoctor.probe.recording import Recording, record
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
-# A healthy model reads exactly 0, also under autocast, because both sides have the same shapes and random numbers.
-# Atomic additions on CUDA move sums by 1e-6; centring over 11 examples, the most we take, moves the others by 1/11.
-THRESHOLD = 1e-3
+THRESHOLD = Threshold(
+    "NDP04",
+    "influence",
+    1e-3,
+    "A healthy model reads exactly 0, also under autocast, because both sides have the same shapes and random "
+    "numbers. Atomic additions on CUDA move sums by 1e-6; centring over 11 examples, the most we take, moves "
+    "the others by 1/11.",
+)
 # Where one batch run twice differs by more than this share of what the edits do, nothing can be said.
 LARGEST_NOISE = 0.01
 # Deviation of the noise added to every parameter, so that zero-initialised heads and residual branches hide nothing;
@@ -63,7 +69,7 @@ class Reading:
     @property
     def mixes(self) -> bool:
         """Whether that is more than rounding."""
-        return self.off_diagonal > max(THRESHOLD, 10 * self.noise)
+        return self.off_diagonal > max(THRESHOLD.value, 10 * self.noise)
 
 
 def choose_examples(subject: Subject, batch: Batch) -> tuple[Examples, list[Examples]]:
@@ -233,6 +239,6 @@ def _followed(measured: Influence) -> list[int]:
 
 def first_touched(measured: Influence) -> tuple[int, list[int]]:
     """The first output that other examples influence, and these examples."""
-    touched = measured.off_diagonals > THRESHOLD
+    touched = measured.off_diagonals > THRESHOLD.value
     row = int(touched.any(dim=1).nonzero()[0])
     return row, [measured.changed[column] for column in touched[row].nonzero().flatten().tolist()]

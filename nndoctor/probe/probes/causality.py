@@ -114,7 +114,7 @@ def _measure(subject: Subject, rewind: Undo, whole: Examples, foretelling: Foret
     if noise > LARGEST_NOISE * largest:
         raise NotApplicableError("the model gives other outputs for the same batch, weights and random numbers")
     kept = {step: column / column.max() for step, column in columns.items() if column.max() > LARGEST_NOISE * largest}
-    return Dependence(torch.stack([*kept.values()], 1), (*kept,), max(THRESHOLD, 10 * float(noise / largest)))
+    return Dependence(torch.stack([*kept.values()], 1), (*kept,), max(THRESHOLD.value, 10 * float(noise / largest)))
 
 
 def _edits(whole: Examples, foretelling: Foretelling) -> list[tuple[int, Call]]:

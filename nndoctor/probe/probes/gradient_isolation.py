@@ -114,7 +114,7 @@ def _weight(
     """
     if setting is TRAIN or (DESIGNED.search(owner) and not by_batch_norm):
         return Severity.WARNING, Confidence.POSSIBLE
-    if by_batch_norm or (gradient is not None and gradient <= THRESHOLD):
+    if by_batch_norm or (gradient is not None and gradient <= THRESHOLD.value):
         return Severity.WARNING, Confidence.LIKELY
     return None, Confidence.CERTAIN if gradient is not None else Confidence.LIKELY
 

@@ -44,7 +44,7 @@ def padding(subject: Subject, effort: Effort) -> Outcome:
             "expected": "0",
             "padding": f"{padded.steps - padded.real} of {padded.steps} steps, by the {padded.told_by}",
         }
-        leaks = min(cut, filled) > THRESHOLD
+        leaks = min(cut, filled) > THRESHOLD.value
         found = _finding(subject, padded, figures) if leaks else None
     return Outcome(
         summary=f"outputs of the real steps change by {cut:.2g} without the padding, expected 0",
