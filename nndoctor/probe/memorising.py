@@ -17,11 +17,16 @@ from nndoctor.probe.floors import Floors, are_repeated, find_floors, with_equal_
 from nndoctor.probe.ranges import OutputRange
 from nndoctor.probe.references import Observed, References, measure_references, observe
 from nndoctor.probe.subject import Split, Subject
+from nndoctor.thresholds import Threshold
 
 # Adam's usual rates; small nets want the high ones, deep ones the low. The second is only tried if the first fails.
 RATES = (3e-3, 1e-2, 3e-4)
-# A model that learns by heart ends far below this share of what is known without the inputs.
-LEARNED = 0.1
+LEARNED = Threshold(
+    "NDP03",
+    "learned",
+    0.1,
+    "A model that learns by heart ends far below this share of what is known without the inputs.",
+)
 ENOUGH = 0.05  # further steps would show nothing new
 # Below this share of the initial loss, the best constant output leaves nothing to learn: all targets are the same.
 ALREADY_ANSWERED = 1e-4
@@ -110,7 +115,7 @@ class Attempt:
     @property
     def learned(self) -> bool:
         """Whether the best fit came close to the floor."""
-        return self.start.gap(self.best.curve.best) <= LEARNED
+        return self.start.gap(self.best.curve.best) <= LEARNED.value
 
     @property
     def unfinished(self) -> bool:
@@ -126,7 +131,7 @@ def memorise(subject: Subject, start: Start, steps: int, deadline: float, rates:
             rewind()
             fits.append(fit(subject, start, rate, steps, deadline))
             sound = not start.is_measurable and fits[-1].curve.broken_at is None  # nothing more to be learned from it
-            if sound or start.gap(fits[-1].curve.best) <= LEARNED or time.monotonic() > deadline:
+            if sound or start.gap(fits[-1].curve.best) <= LEARNED.value or time.monotonic() > deadline:
                 break
     return Attempt(start, tuple(fits), in_time=time.monotonic() <= deadline)
 

@@ -71,7 +71,7 @@ def _place_of_outputs(subject: Subject, attempt: Attempt) -> Place:
 def _explains(floor: float, attempt: Attempt) -> bool:
     """Whether the floor is well above that of free outputs, and no fit went below it."""
     reached = attempt.best.curve.best
-    return attempt.start.gap(floor) > LEARNED and (not math.isfinite(reached) or reached > floor * (1 - SAME))
+    return attempt.start.gap(floor) > LEARNED.value and (not math.isfinite(reached) or reached > floor * (1 - SAME))
 
 
 def _softmax_twice_formula(subject: Subject, floor: float) -> str:
