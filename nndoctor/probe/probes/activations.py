@@ -11,18 +11,33 @@ from nndoctor.probe.effort import Effort
 from nndoctor.probe.layers import place_of
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
-# Units that no example of the first batches opens: 0 to 11 % in healthy untrained layers.
-DEAD = 0.8
+DEAD = Threshold(
+    "NDP09", "dead", 0.8, "Units that no example of the first batches opens: 0 to 11 % in healthy untrained layers."
+)
 FEWEST_UNITS = 8  # of a layer of fewer units, most may be closed by chance
-# Units of a sigmoid or tanh with hardly any slope: 0 in healthy untrained layers, 0.66 with weights drawn from N(0, 1).
-SATURATED = 0.5
-# Layers of healthy untrained models are at most 1.6 times as large as the first ones, and as what they are given.
-EXPLODED = 1e3
+SATURATED = Threshold(
+    "NDP09",
+    "saturated",
+    0.5,
+    "Units of a sigmoid or tanh with hardly any slope: 0 in healthy untrained layers, 0.66 with weights drawn "
+    "from N(0, 1).",
+)
+EXPLODED = Threshold(
+    "NDP09",
+    "exploded",
+    1e3,
+    "Layers of healthy untrained models are at most 1.6 times as large as the first ones, and as what they are given.",
+)
 ORDINARY = 10.0  # their size is 0.01 to 3; what only brings faint inputs up to it explodes nothing
-# The gradient at the first layers by that at the last: 0.01 to 1.2 in healthy untrained models. A plain stack of layers
-# as torch initialises them loses 0.6 of it a layer, so that ten keep 1e-4.
-VANISHED = 1e-6
+VANISHED = Threshold(
+    "NDP09",
+    "vanished",
+    1e-6,
+    "The gradient at the first layers by that at the last: 0.01 to 1.2 in healthy untrained models. A plain "
+    "stack of layers as torch initialises them loses 0.6 of it a layer, so that ten keep 1e-4.",
+)
 
 
 @probe("NDP09")
@@ -117,7 +132,7 @@ def _label(reading: Reading) -> str:
 
 def _dead(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
     for reading in readings:
-        if reading.dead >= DEAD and reading.units >= FEWEST_UNITS:
+        if reading.dead >= DEAD.value and reading.units >= FEWEST_UNITS:
             yield _finding(
                 subject,
                 reading,
@@ -131,7 +146,7 @@ def _dead(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
 
 def _saturated(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
     for reading in readings:
-        if reading.saturated >= SATURATED:
+        if reading.saturated >= SATURATED.value:
             yield _finding(
                 subject,
                 reading,
@@ -144,8 +159,8 @@ def _saturated(subject: Subject, readings: list[Reading]) -> Iterator[Finding]:
 
 
 def _exploding(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
-    grown = next((each for each in layers if each.growth > EXPLODED), None)
-    if grown is None and _growth(layers) > EXPLODED:
+    grown = next((each for each in layers if each.growth > EXPLODED.value), None)
+    if grown is None and _growth(layers) > EXPLODED.value:
         grown = max(layers, key=lambda each: each.size)
     if grown is None or grown.size <= ORDINARY:
         return
@@ -163,7 +178,7 @@ def _exploding(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
 
 def _vanishing(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
     ratio = _gradient_ratio(layers)
-    if ratio is None or ratio >= VANISHED:
+    if ratio is None or ratio >= VANISHED.value:
         return
     first = next(each for each in layers if each.gradient)
     yield _finding(
