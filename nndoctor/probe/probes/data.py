@@ -17,24 +17,29 @@ from nndoctor.probe.labels import Labels, read_labels
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.rows import Rows, read_rows
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
-# The root mean square of what the first layer is given: 0.5 to 1.5 in healthy models, 40 for a spectrogram in decibels.
-LARGE = 100.0
+LARGE = Threshold(
+    "NDP11", "large", 100.0, "The first layer is given 0.5 to 1.5 (r.m.s.) in healthy models, decibels are 40."
+)
 # Fewer examples say little about repetition.
 FEWEST_EXAMPLES = 8
-# Different examples within a batch: 1.00 in healthy loaders, above 0.5 where rare classes are drawn again and again.
-FEW_DISTINCT = 0.25
-# Of the changes between neighbouring labels that a random order has, healthy loaders show 0.9 to 1.1.
-SORTED = 0.25
+FEW_DISTINCT = Threshold(
+    "NDP11", "few-distinct", 0.25, "Of a batch 1.00 in healthy loaders, above 0.5 where rare classes are repeated."
+)
+SORTED = Threshold(
+    "NDP11", "sorted", 0.25, "Of the changes that a random order of labels has, healthy loaders show 0.9 to 1.1."
+)
 FEWEST_CHANGES = 12  # expected; with fewer, a run is no surprise
-# With C balanced classes so many equal labels in a row are impossible; of two classes one may be very rare.
-LONG_RUN = 64
-# Always answering the most frequent class is then right this often.
-IMBALANCED = 0.95
+LONG_RUN = Threshold("NDP11", "long-run", 64, "Impossible with balanced classes; of two classes one may be very rare.")
+IMBALANCED = Threshold(
+    "NDP11", "imbalanced", 0.95, "Always answering the most frequent class is then right this often."
+)
 ENOUGH_LABELS = 100
 MOST_CLASSES = 100  # that a reader can tell apart by their number; more are shown by frequency alone
-# Data sets hold a few duplicates (CIFAR 3 %); a split that leaks shares far more.
-LEAKING = 0.05
+LEAKING = Threshold(
+    "NDP11", "leaking", 0.05, "Data sets hold a few duplicates (CIFAR 3 %); a split that leaks shares far more."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +144,7 @@ def _badly_scaled(subject: Subject, sight: Sight) -> Iterator[Finding]:
             f"transforms.Normalize(mean={entry.mean / 255:.3f}, std={entry.deviation / 255:.3f}).",
             measurements=figures,
         )
-    elif entry.size > LARGE and entry.from_floats:
+    elif entry.size > LARGE.value and entry.from_floats:
         yield _finding(
             subject,
             "inputs not scaled",
@@ -168,7 +173,7 @@ def _repeated(subject: Subject, sight: Sight) -> Iterator[Finding]:
             confidence=Confidence.LIKELY if _same_targets(sight) else Confidence.CERTAIN,
             measurements=figures,
         )
-    elif rows.rich and rows.distinct_share < FEW_DISTINCT:
+    elif rows.rich and rows.distinct_share < FEW_DISTINCT.value:
         yield _finding(
             subject,
             "few different examples",
@@ -200,7 +205,7 @@ def _leaking(subject: Subject, sight: Sight) -> Iterator[Finding]:
     if others is None or not others.count or not (rows.rich and others.rich) or rows.distinct == 1:
         return
     shared = others.shared_with(rows)
-    if shared >= max(2, LEAKING * others.count):
+    if shared >= max(2, LEAKING.value * others.count):
         yield _finding(
             subject,
             "validation data in training",
@@ -237,9 +242,9 @@ def _badly_ordered(subject: Subject, sight: Sight) -> Iterator[Finding]:
     labels = sight.labels
     if labels is None:
         return
-    if len(labels.counts) == 1 and labels.classes > 2 and len(labels.values) >= LONG_RUN:
+    if len(labels.counts) == 1 and labels.classes > 2 and len(labels.values) >= LONG_RUN.value:
         message = f"the first {len(labels.values)} examples all have label {labels.values[0]} of {labels.classes}"
-    elif labels.expected_changes >= FEWEST_CHANGES and labels.changes < SORTED * labels.expected_changes:
+    elif labels.expected_changes >= FEWEST_CHANGES and labels.changes < SORTED.value * labels.expected_changes:
         message = (
             f"the labels come in runs: {labels.changes} changes between neighbours, a random order has "
             f"{labels.expected_changes:.0f}"
@@ -258,7 +263,9 @@ def _badly_ordered(subject: Subject, sight: Sight) -> Iterator[Finding]:
 
 def _imbalanced(subject: Subject, sight: Sight) -> Iterator[Finding]:
     labels = sight.labels
-    if labels is None or len(labels.values) < ENOUGH_LABELS or labels.majority < IMBALANCED or labels.classes != 2:
+    if labels is None or labels.classes != 2:
+        return
+    if len(labels.values) < ENOUGH_LABELS or labels.majority < IMBALANCED.value:
         return
     holder = subject.objective and subject.objective.holder
     if any(getattr(holder, name, None) is not None for name in ("weight", "pos_weight")):
