@@ -22,13 +22,18 @@ from nndoctor.probe.labels import read_labels
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.smoothers import Signal, above_chance, manageable, signals
 from nndoctor.probe.subject import Subject, TaskKind
+from nndoctor.thresholds import Threshold
 
 RATE = 3e-3  # Adam's, as where the gain from the inputs is measured
 HELD_OUT = 3  # one batch in so many
 TIME_SHARE = 0.5
-# The best view of 128 examples: 11 to 34 deviations above permuted labels in healthy data, -1.6 to 5.2 (one in 60 above
-# 4) where the labels were permuted before.
-INFORMED = 4.0
+INFORMED = Threshold(
+    "NDP12",
+    "informed",
+    4.0,
+    "The best view of 128 examples: 11 to 34 deviations above permuted labels in healthy data, -1.6 to 5.2 "
+    "(one in 60 above 4) where the labels were permuted before.",
+)
 # With fewer examples, or fewer of each class, a hard task looks like labels that are permuted.
 FEWEST, FEWEST_OF_CLASS, FEWEST_HELD_OUT = 256, 20, 64
 MOST_TARGETS = 1024  # numbers an example
@@ -54,10 +59,10 @@ def data_to_label(subject: Subject, effort: Effort) -> Outcome:
         raise NotApplicableError("the inputs are the same for every example")
     best = max(found, key=lambda signal: signal.deviations)
     enough = count >= FEWEST and (pairs.fewest_of_class or FEWEST_OF_CLASS) >= FEWEST_OF_CLASS
-    doubtful = best.deviations < INFORMED and enough
+    doubtful = best.deviations < INFORMED.value and enough
     held_out = _held_out(subject, effort) if doubtful else None
-    verdicts = () if held_out is None or held_out >= INFORMED else (_finding(subject, count, best, held_out),)
-    few = "" if enough or best.deviations >= INFORMED else f"; {count} examples are too few to judge"
+    verdicts = () if held_out is None or held_out >= INFORMED.value else (_finding(subject, count, best, held_out),)
+    few = "" if enough or best.deviations >= INFORMED.value else f"; {count} examples are too few to judge"
     return Outcome(
         summary=f"the inputs foretell the targets {best.deviations:.1f} deviations above chance "
         f"({best.method} of the {best.view}){few}",
