@@ -21,10 +21,15 @@ from nndoctor.probe.memory import remember
 from nndoctor.probe.recording import Departure, Difference, Recording, compare, record
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 RUNS = 3  # what depends on the clock or on the order of a set may agree twice
-# Sums that a GPU takes in another order differ by about 1e-6 of themselves; healthy models on a CPU by exactly 0.
-ROUNDING = 1e-4
+ROUNDING = Threshold(
+    "NDP13",
+    "rounding",
+    1e-4,
+    "Sums that a GPU takes in another order differ by about 1e-6 of themselves; healthy models on a CPU by exactly 0.",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +48,7 @@ def determinism(subject: Subject, effort: Effort) -> Outcome:
     pairs = [(runs[0], other) for other in runs[1:]]
     results = max(_apart(one.results, other.results) for one, other in pairs)
     gradients = max(_apart([*one.gradients.values()], [*other.gradients.values()]) for one, other in pairs)
-    found = [_finding(subject, pairs, results, gradients)] if max(results, gradients) > ROUNDING else []
+    found = [_finding(subject, pairs, results, gradients)] if max(results, gradients) > ROUNDING.value else []
     figures: dict[str, Figure] = {"outputs and loss apart": results, "gradients apart": gradients, "runs": RUNS}
     return Outcome(_summary(results, gradients), tuple(found), figures, steps=RUNS)
 
@@ -142,7 +147,7 @@ def _first_gradient(one: Run, other: Run) -> str | None:
     names = [
         name
         for name, gradient in one.gradients.items()
-        if name not in other.gradients or _distance(gradient, other.gradients[name]) > ROUNDING
+        if name not in other.gradients or _distance(gradient, other.gradients[name]) > ROUNDING.value
     ]
     return names[-1] if names else None
 
