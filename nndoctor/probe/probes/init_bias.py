@@ -11,14 +11,33 @@ from nndoctor.probe.effort import Effort
 from nndoctor.probe.references import References, first_tensor, measure_references, observe
 from nndoctor.probe.registry import Outcome, model_finding, probe
 from nndoctor.probe.subject import Subject, TaskKind
+from nndoctor.thresholds import Threshold
 
-# Healthy regressions start at 0.98 to 1.10 times the best constant's loss; 10 is a mean three deviations from zero.
-FAR_RATIO = 10.0
-# Adam moves a bias by about its rate a step, so at 1e-3 a distance of 1 costs a thousand steps.
-FAR_DISTANCE = 1.0
-# Classes of 1:10 start 0.39 nats and a factor of 2.3 above their entropy, classes of 1:4 only 0.19 nats.
-IMBALANCE_NATS = 0.35
-IMBALANCE_RATIO = 2.0
+FAR_RATIO = Threshold(
+    "NDP02",
+    "far-ratio",
+    10.0,
+    "Healthy regressions start at 0.98 to 1.10 times the best constant's loss; 10 is a mean three deviations "
+    "from zero.",
+)
+FAR_DISTANCE = Threshold(
+    "NDP02",
+    "far-distance",
+    1.0,
+    "Adam moves a bias by about its rate a step, so at 1e-3 a distance of 1 costs a thousand steps.",
+)
+IMBALANCE_NATS = Threshold(
+    "NDP02",
+    "imbalance-nats",
+    0.35,
+    "Classes of 1:10 start 0.39 nats and a factor of 2.3 above their entropy, classes of 1:4 only 0.19 nats.",
+)
+IMBALANCE_RATIO = Threshold(
+    "NDP02",
+    "imbalance-ratio",
+    2.0,
+    "The loss at zero by the entropy of the labels: classes of 1:10 start at 2.3 times it.",
+)
 # Frequencies that rest on fewer labels a class are guesses.
 LABELS_PER_CLASS = 20
 SHOWN = 6  # values of a bias that a message can hold
@@ -74,8 +93,8 @@ def _verdict(subject: Subject, references: References, measurements: dict[str, F
 def _is_offset(references: References) -> bool:
     assert references.zero is not None and references.prior is not None, "checked by the caller"
     distance = max(abs(value - references.output_mean) for value in references.constant)
-    far = FAR_RATIO * references.prior
-    return references.prior > 0 and references.zero > far and references.initial > far and distance > FAR_DISTANCE
+    far = FAR_RATIO.value * references.prior
+    return references.prior > 0 and references.zero > far and references.initial > far and distance > FAR_DISTANCE.value
 
 
 def _is_imbalanced(subject: Subject, references: References, zero: float, prior: float) -> bool:
@@ -88,7 +107,7 @@ def _is_imbalanced(subject: Subject, references: References, zero: float, prior:
         return False
     nat = zero / math.log(classes)
     unset = references.initial - prior > (zero - prior) / 2  # else the bias is where it should be
-    return unset and zero - prior > IMBALANCE_NATS * nat and zero > IMBALANCE_RATIO * prior
+    return unset and zero - prior > IMBALANCE_NATS.value * nat and zero > IMBALANCE_RATIO.value * prior
 
 
 def _sees_every_class(subject: Subject, classes: int) -> bool:
