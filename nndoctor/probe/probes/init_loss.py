@@ -12,18 +12,41 @@ from nndoctor.probe.effort import Effort
 from nndoctor.probe.references import CLASS_TASKS, References, measure_references, observe
 from nndoctor.probe.registry import Outcome, model_finding, probe
 from nndoctor.probe.subject import Subject, TaskKind
+from nndoctor.thresholds import Threshold
 
-# Logits of deviation s raise the cross-entropy by about s*s/2 nats. Healthy untrained models stay within 9 % of ln C;
-# Kaiming's gain on the last layer too gives s*s = 2, one nat; two nats are more than any usual initialisation.
-EXCESS_NATS = 2.0
-# Inputs that were never normalised are a second symptom, so less of the first will do.
-EXCESS_NATS_OF_RAW_INPUTS = 0.5
-# Healthy regressions start at 0.98 to 1.10 times the variance of the targets; at 10,000 times, the outputs spread a
-# hundred times as widely as the targets do.
-EXCESS_SQUARES = 1e4
-EXCESS_SQUARES_OF_RAW_INPUTS = 100.0
-# A model cannot know the labels before training; half of the best constant's loss leaves room for chance.
-LEAK_SHARE = 0.5
+EXCESS_NATS = Threshold(
+    "NDP01",
+    "excess-nats",
+    2.0,
+    "Logits of deviation s raise the cross-entropy by about s*s/2 nats. Healthy untrained models stay within "
+    "9 % of ln C; Kaiming's gain on the last layer too gives s*s = 2, one nat; two nats are more than any "
+    "usual initialisation.",
+)
+EXCESS_NATS_OF_RAW_INPUTS = Threshold(
+    "NDP01",
+    "excess-nats-of-raw-inputs",
+    0.5,
+    "Inputs that were never normalised are a second symptom, so less of the first will do.",
+)
+EXCESS_SQUARES = Threshold(
+    "NDP01",
+    "excess-squares",
+    1e4,
+    "Healthy regressions start at 0.98 to 1.10 times the variance of the targets; at 10,000 times, the "
+    "outputs spread a hundred times as widely as the targets do.",
+)
+EXCESS_SQUARES_OF_RAW_INPUTS = Threshold(
+    "NDP01",
+    "excess-squares-of-raw-inputs",
+    100.0,
+    "Inputs that were never normalised are a second symptom, so a spread of ten times that of the targets will do.",
+)
+LEAK_SHARE = Threshold(
+    "NDP01",
+    "leak-share",
+    0.5,
+    "A model cannot know the labels before training; half of the best constant's loss leaves room for chance.",
+)
 # Below this, in nats, the batches hold hardly more than one class and the prior says nothing.
 SMALLEST_PRIOR = 0.1
 # Standardised inputs rarely leave -5..5; 20 and more are raw pixels, ids or sums.
@@ -93,10 +116,10 @@ def _is_over_confident(subject: Subject, references: References) -> bool:
         return False
     if classes:
         nat = zero / math.log(classes)  # weights and sums scale the loss; zero outputs lose ln C nats
-        limit = EXCESS_NATS_OF_RAW_INPUTS if _has_raw_inputs(subject) else EXCESS_NATS
+        limit = EXCESS_NATS_OF_RAW_INPUTS.value if _has_raw_inputs(subject) else EXCESS_NATS.value
         return references.initial - zero > limit * nat
     if subject.task.kind is TaskKind.REGRESSION and prior is not None:
-        times = EXCESS_SQUARES_OF_RAW_INPUTS if _has_raw_inputs(subject) else EXCESS_SQUARES
+        times = EXCESS_SQUARES_OF_RAW_INPUTS.value if _has_raw_inputs(subject) else EXCESS_SQUARES.value
         return references.initial > times * max(zero, prior)
     return False
 
@@ -153,7 +176,7 @@ def _knows_too_much(subject: Subject, references: References) -> bool:
     if prior is None or zero is None or subject.task.kind not in CLASS_TASKS or not classes:
         return False
     nat = zero / math.log(classes)
-    return prior > SMALLEST_PRIOR * nat and references.initial < LEAK_SHARE * prior
+    return prior > SMALLEST_PRIOR * nat and references.initial < LEAK_SHARE.value * prior
 
 
 def _still_knows_when_scrambled(subject: Subject) -> bool:
