@@ -25,11 +25,16 @@ from nndoctor.probe.recording import Operation, Recording, changed, record
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.splitting import input_names
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 RATE = 3e-3  # Adam's; outputs move within a dozen steps even if the head starts at zero
 STEPS_SHARE = 4  # of the steps of a fit, for each of two fits
-# Of the outputs, by how much other inputs change them after the short training: 0.11 to 1.4 in healthy models.
-FAINT = 1e-4
+FAINT = Threshold(
+    "NDP07",
+    "faint",
+    1e-4,
+    "Of the outputs, by how much other inputs change them after the short training: 0.11 to 1.4 in healthy models.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def input_independent(subject: Subject, effort: Effort) -> Outcome:
         ignored = [number for number, effect in effects.items() if effect.largest == 0]
         found = [_ignored(subject, examples, number, len(effects)) for number in ignored]
     fits = _fits(subject, examples, effort) if len(ignored) < len(effects) else None
-    if fits and fits.effect < FAINT and not found:
+    if fits and fits.effect < FAINT.value and not found:
         found = [_faint(subject, fits)]
     figures: dict[str, Figure] = {
         f"effect of `{_name(subject, examples, number)}`": effect.largest for number, effect in effects.items()
