@@ -12,15 +12,28 @@ from nndoctor.probe.optimizers import learning_rate
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
 from nndoctor.probe.sweep import Sweep, Trial, constant_rate, sweep
+from nndoctor.thresholds import Threshold
 
-# Good rates span a decade and a half around the suggestion; a rate this many times away is worth a trial.
-FAR = 30.0
+FAR = Threshold(
+    "NDP06",
+    "far",
+    30.0,
+    "Good rates span a decade and a half around the suggestion; a rate this many times away is worth a trial.",
+)
 TRIAL_STEPS = 30
-# A rate that brings less than this share of what the suggested one brings needs 30,000 steps for what takes 30. Fine
-# tuning at 2e-5 and Adam at 1e-5 stay above.
-TOO_SLOW = 1e-3
-# A fall smaller than this share of the initial loss is noise between batches, and no rate is better than another.
-NO_FALL = 0.02
+TOO_SLOW = Threshold(
+    "NDP06",
+    "too-slow",
+    1e-3,
+    "A rate that brings less than this share of what the suggested one brings needs 30,000 steps for what "
+    "takes 30. Fine tuning at 2e-5 and Adam at 1e-5 stay above.",
+)
+NO_FALL = Threshold(
+    "NDP06",
+    "no-fall",
+    0.02,
+    "A fall smaller than this share of the initial loss is noise between batches, and no rate is better than another.",
+)
 # The first step moves healthy weights by 0 to 0.15 times their norm; at a rate 1000 times too high, by 13 times.
 LARGE_UPDATE = 1.0
 TIME_SHARE = 0.6  # of the probe's deadline; a slow model gets fewer steps
@@ -46,10 +59,10 @@ def lr_range(subject: Subject, effort: Effort) -> Outcome:
         swept = sweep(subject, effort.sweep, deadline)
     if time.monotonic() > deadline and swept.steps < effort.sweep:
         return _unfinished(swept)
-    if len(swept.rates) < 2 or not swept.fall > NO_FALL * abs(swept.start):
+    if len(swept.rates) < 2 or not swept.fall > NO_FALL.value * abs(swept.start):
         return _flat(swept)
     rate, name = _user_rate(subject)
-    far = rate is not None and not swept.suggestion / FAR <= rate <= swept.suggestion * FAR
+    far = rate is not None and not swept.suggestion / FAR.value <= rate <= swept.suggestion * FAR.value
     verdict = _try_out(subject, swept, rate, deadline) if far and rate is not None else None
     measurements = _figures(swept, rate, name)
     return Outcome(
@@ -72,7 +85,7 @@ def _flat(swept: Sweep) -> Outcome:
     if not swept.smoothed:
         raise NotApplicableError("the loss is not finite before the first step")
     band = f"{_short(swept.rates[0])} to {_short(swept.rates[-1])}"
-    text = f"one step a rate from {band} lowers the loss by less than {NO_FALL:.0%}: no rate stands out"
+    text = f"one step a rate from {band} lowers the loss by less than {NO_FALL.value:.0%}: no rate stands out"
     return Outcome(summary=text, series={"loss by rate": _series(swept, None, trains=False)}, steps=swept.steps)
 
 
@@ -95,7 +108,7 @@ def _try_out(subject: Subject, swept: Sweep, rate: float, deadline: float) -> Ve
         return None  # the trials were cut short
     if rate > swept.suggestion and (not yours.end < still.end or yours.first_update > LARGE_UPDATE):
         return Verdict("high", *trials)
-    slow = still.end - yours.end < TOO_SLOW * (still.end - suggested.end)
+    slow = still.end - yours.end < TOO_SLOW.value * (still.end - suggested.end)
     if rate < swept.suggestion and slow and not swept.is_bottomless:
         return Verdict("low", *trials)
     return None
