@@ -18,11 +18,18 @@ from nndoctor.probe.fitting import calm
 from nndoctor.probe.recording import Imprint, Operation, Recording, record
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 HALF = torch.bfloat16
-# Losses of healthy models differ by at most 0.001 of themselves, the cosine of their gradients is at least 0.998.
-FAR_LOSS = 0.05
-FAR_COSINE = 0.9
+FAR_LOSS = Threshold(
+    "NDP21",
+    "far-loss",
+    0.05,
+    "Losses of healthy models differ by at most 0.001 of themselves, the cosine of their gradients is at least 0.998.",
+)
+FAR_COSINE = Threshold(
+    "NDP21", "far-cosine", 0.9, "The cosine of the gradients in both precisions is at least 0.998 in healthy models."
+)
 REPEATABLE = 1e-4  # what a GPU may differ by from run to run
 # bfloat16 keeps 8 bits, 0.4 %; a result this far off has lost its meaning in that operation.
 LOST = 0.1
@@ -97,9 +104,9 @@ def _trouble(full: Pass, half: Pass) -> str | None:
     if not bool(half.gradient.isfinite().all()):
         return "gradients are not finite, in float32 they are"
     cosine = _cosine(full.gradient, half.gradient)
-    if abs(half.loss - full.loss) > FAR_LOSS * abs(full.loss) and cosine < FAR_COSINE:
+    if abs(half.loss - full.loss) > FAR_LOSS.value * abs(full.loss) and cosine < FAR_COSINE.value:
         return f"the loss is {half.loss:.4g} instead of {full.loss:.4g}, and the gradients point elsewhere"
-    if bool(full.gradient.any()) and cosine < FAR_COSINE:
+    if bool(full.gradient.any()) and cosine < FAR_COSINE.value:
         return f"the gradients point elsewhere than in float32, their cosine is {cosine:.2g}"
     return None
 
