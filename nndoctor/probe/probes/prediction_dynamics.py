@@ -20,13 +20,29 @@ from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.references import CLASS_TASKS, first_tensor
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 STEPS = 40
-# In a late step 0 to 0.13 of the predictions of healthy models flip; with a rate 100 times too high 0.3 to 0.8.
-JITTER = 0.2
-COLLAPSED = 0.99  # share of the commonest prediction; a healthy model may begin so, and end so if it learns slowly ...
-ONE_CLASS = 0.9  # ... and must end so where the labels are
-SHRUNK = 0.02  # of their spread is left to outputs that are no classes; that of healthy models grows
+JITTER = Threshold(
+    "NDP17",
+    "jitter",
+    0.2,
+    "In a late step 0 to 0.13 of the predictions of healthy models flip; with a rate 100 times too high 0.3 to 0.8.",
+)
+COLLAPSED = Threshold(
+    "NDP17",
+    "collapsed",
+    0.99,
+    "Share of the commonest prediction. A healthy model may begin so; it may end so if it learns slowly, and must "
+    "where 0.9 of the labels are of one class.",
+)
+ONE_CLASS = 0.9  # share of the labels
+SHRUNK = Threshold(
+    "NDP17",
+    "shrunk",
+    0.02,
+    "Share of their spread that outputs which are no classes keep; that of healthy models grows.",
+)
 # Either only counts if a change heals it: less jitter, and a loss that is lower after as many steps.
 CALMER_RATES = (1 / 30, 1 / 1000)
 CALMER = 0.5
@@ -59,18 +75,21 @@ def prediction_dynamics(subject: Subject, effort: Effort) -> Outcome:
 
 def _symptom(subject: Subject, seen: Dynamics) -> str | None:
     """What is wrong with the predictions, in words that follow `the predictions`."""
-    if seen.late_flips >= JITTER:
+    if seen.late_flips >= JITTER.value:
         return f"for a fixed batch jitter: {seen.late_flips:.0%} of them change with each step"
-    if seen.late_dominance >= COLLAPSED and _commonest_label(_labels(subject, subject.batches.first())) < ONE_CLASS:
+    if (
+        seen.late_dominance >= COLLAPSED.value
+        and _commonest_label(_labels(subject, subject.batches.first())) < ONE_CLASS
+    ):
         return "collapse: every one is the same class"
-    if not seen.flips and seen.kept_spread < SHRUNK:
+    if not seen.flips and seen.kept_spread < SHRUNK.value:
         return f"collapse: the outputs of different examples are {1 / max(seen.kept_spread, 1e-9):.0f} times as close"
     return None
 
 
 def _heals(yours: Dynamics, other: Dynamics) -> bool:
-    settled = other.late_flips <= CALMER * yours.late_flips or yours.late_flips < JITTER
-    varied = other.late_dominance < COLLAPSED and (bool(other.flips) or other.kept_spread >= SHRUNK)
+    settled = other.late_flips <= CALMER * yours.late_flips or yours.late_flips < JITTER.value
+    varied = other.late_dominance < COLLAPSED.value and (bool(other.flips) or other.kept_spread >= SHRUNK.value)
     return settled and varied and other.end < min(LOWER * yours.end, yours.end)
 
 
