@@ -18,16 +18,30 @@ from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.shrinking import Decay, Pull, Trial, decay_of, measure_pull, norm, shrunk_by_loss, try_training
 from nndoctor.probe.subject import Subject
 from nndoctor.probe.terms import Breakdown, Term, break_down
+from nndoctor.thresholds import Threshold
 
-# Weight decay of healthy models pulls 0.0002 to 0.0034 times as hard as the data; only beyond this is training tried.
-SUSPICIOUS_PULL = 0.3
-# Common decay (SGD up to 5e-4, AdamW up to 0.1) leaves 0.93 to 1.06 of the fall of the loss.
-DROWNED = 0.1
+SUSPICIOUS_PULL = Threshold(
+    "NDP15",
+    "suspicious-pull",
+    0.3,
+    "Weight decay of healthy models pulls 0.0002 to 0.0034 times as hard as the data; only beyond this is "
+    "training tried.",
+)
+DROWNED = Threshold(
+    "NDP15",
+    "drowned",
+    0.1,
+    "Common decay (SGD up to 5e-4, AdamW up to 0.1) leaves 0.93 to 1.06 of the fall of the loss.",
+)
 TRIAL_STEPS = 40
 LEARNABLE = 0.1  # of its start must the loss fall without the penalty, or the trial says nothing
 WANTED_PULL = 0.01
-# Terms that nobody weighted: reconstruction and divergence of a healthy VAE are 20 times apart.
-LOPSIDED = 100.0
+LOPSIDED = Threshold(
+    "NDP15",
+    "lopsided",
+    100.0,
+    "Terms that nobody weighted: reconstruction and divergence of a healthy VAE are 20 times apart.",
+)
 SETTLING_STEPS = 20  # a divergence begins at 0 and grows
 SETTLING_RATE = 1e-3
 # The loss of twice the same examples by the loss of these once: 2 for a sum; 0.98 to 1 for the mean of healthy models,
@@ -68,7 +82,7 @@ def regularisation(subject: Subject, effort: Effort) -> Outcome:
     measured = _measure(subject)
     found = [*_scaling(measured), *_twice(measured)]
     steps = 4 + len(measured.parts.terms)
-    if measured.pull.penalty_ratio + measured.pull.decay_ratio > SUSPICIOUS_PULL:
+    if measured.pull.penalty_ratio + measured.pull.decay_ratio > SUSPICIOUS_PULL.value:
         found += _drowned(measured, deadline)
         steps += 2 * TRIAL_STEPS
     if not found and (pair := _lopsided(measured.parts, measured.matrices)):
@@ -193,7 +207,7 @@ def _drowned(measured: Measured, deadline: float) -> Iterator[Finding]:
     with_it = try_training(subject, decay, TRIAL_STEPS, deadline, penalties=True, decays=True)
     without = try_training(subject, decay, TRIAL_STEPS, deadline, penalties=False, decays=False)
     learns = without.fall > LEARNABLE * abs(without.start)
-    if time.monotonic() < deadline and learns and with_it.fall < DROWNED * without.fall:
+    if time.monotonic() < deadline and learns and with_it.fall < DROWNED.value * without.fall:
         yield _drowning(measured, with_it, without)
 
 
@@ -227,7 +241,7 @@ def _lopsided(parts: Breakdown, matrices: list[nn.Parameter]) -> tuple[Term, Ter
     shared = [index for index in range(len(matrices)) if all(bool(pull[index].any()) for _, pull in pulls)]
     sizes = sorted(((norm([pull[index] for index in shared]), number) for number, (_, pull) in enumerate(pulls)))
     (least, weak), (most, strong) = sizes[0], sizes[-1]
-    if not least or most < LOPSIDED * least:
+    if not least or most < LOPSIDED.value * least:
         return None
     return pulls[strong][0], pulls[weak][0], most / least
 
