@@ -20,10 +20,15 @@ from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.session import seed_everything
 from nndoctor.probe.subject import Subject
 from nndoctor.probe.sweep import user_optimizer
+from nndoctor.thresholds import Threshold
 
 STEPS = 3  # of training, so that what training moves has moved
-# Healthy models differ by 0, and by 1e-7 of their outputs where memory is laid out otherwise.
-SAME = 1e-4
+SAME = Threshold(
+    "NDP19",
+    "same",
+    1e-4,
+    "Healthy models differ by 0, and by 1e-7 of their outputs where memory is laid out otherwise.",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +114,7 @@ def _verdict(subject: Subject, trip: Trip) -> Iterator[Finding]:
         which = "of the checkpoint are unknown to" if trip.unexpected else "are missing in the checkpoint of"
         message = f"{enumerated(names)} {which} a new model: the layers were made after `__init__`"
         yield _finding(subject, "other names", message, name=names[0])
-    elif trip.difference > SAME:
+    elif trip.difference > SAME.value:
         yield _finding(
             subject,
             "state outside",
