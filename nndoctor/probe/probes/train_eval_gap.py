@@ -17,18 +17,31 @@ from nndoctor.probe.layers import enumerated, place_of
 from nndoctor.probe.modes import Gap, Norm, active_norms, fit_and_compare, random_in_eval
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 # Running statistics of momentum 0.1 have forgotten their first values by 98 % after so many steps.
 STEPS = 40
 TIME_SHARE = 0.5  # of the deadline
-# Loss with running statistics by that with those of the batch: 0.92 to 1.08 in healthy models, 2.3 to 3.5 with a batch
-# norm that is shared by inputs of different kinds.
-WORSE = 1.3
-# ... and the difference by the loss before training, so that a loss near zero is no reason.
-WORSE_BY = 0.05
-# Dropout in front of a batch norm multiplies the variance that it sees: 1.0 in healthy models, 1.6 in wide residual
-# nets with dropout 0.3 behind a ReLU, 2.4 with dropout 0.5.
-SHIFTED = 2.0
+WORSE = Threshold(
+    "NDP10",
+    "worse",
+    1.3,
+    "Loss with running statistics by that with those of the batch: 0.92 to 1.08 in healthy models, 2.3 to 3.5 "
+    "with a batch norm that is shared by inputs of different kinds.",
+)
+WORSE_BY = Threshold(
+    "NDP10",
+    "worse-by",
+    0.05,
+    "The difference by the loss before training must be as large too, so that a loss near zero is no reason.",
+)
+SHIFTED = Threshold(
+    "NDP10",
+    "shifted",
+    2.0,
+    "Dropout in front of a batch norm multiplies the variance that it sees: 1.0 in healthy models, 1.6 in "
+    "wide residual nets with dropout 0.3 behind a ReLU, 2.4 with dropout 0.5.",
+)
 # Operations that drop at random without being told the mode. Other chance in eval mode, as a sample, may be meant.
 DROPS = re.compile(r"dropout|attention")
 
@@ -156,7 +169,7 @@ def _finding(
 def _statistics(subject: Subject, gap: Gap | None, norms: list[Norm]) -> Iterator[Finding]:
     """The first cause that holds; a gap without a cause is only measured."""
     still = [norm for norm in norms if norm.calls and not norm.moved]
-    shifted = [norm for norm in norms if norm.shift > SHIFTED]
+    shifted = [norm for norm in norms if norm.shift > SHIFTED.value]
     shared = [norm for norm in norms if norm.calls > 1]
     if still:
         yield _never_updates(subject, still)
@@ -167,7 +180,7 @@ def _statistics(subject: Subject, gap: Gap | None, norms: list[Norm]) -> Iterato
 
 
 def _is_worse(loss: float, gap: Gap) -> bool:
-    return loss > WORSE * gap.batch and loss - gap.batch > WORSE_BY * abs(gap.initial)
+    return loss > WORSE.value * gap.batch and loss - gap.batch > WORSE_BY.value * abs(gap.initial)
 
 
 def _names(norms: list[Norm]) -> str:
