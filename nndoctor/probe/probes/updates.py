@@ -20,22 +20,31 @@ from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
 from nndoctor.probe.sweep import user_optimizer
 from nndoctor.probe.updating import Training, train_briefly
+from nndoctor.thresholds import Threshold
 
 # A zero-initialised head lets through nothing in the first step, a zero-initialised branch behind it nothing in the
 # second; six steps leave room for one more, and for layers that are dropped at random.
 STEPS = 6
-# Units that start alike and stay alike differ by rounding: up to 1e-6 of their movement. Healthy layers that start
-# with equal units, as zero-initialised ones do, differ by 0.5 to 2 times their movement.
-ALIKE = 1e-3
+ALIKE = Threshold(
+    "NDP08",
+    "alike",
+    1e-3,
+    "Units that start alike and stay alike differ by rounding: up to 1e-6 of their movement. Healthy layers "
+    "that start with equal units, as zero-initialised ones do, differ by 0.5 to 2 times their movement.",
+)
 # nn.Linear and nn.Conv draw from U(-b, b) with b = 1/sqrt(fan in): of 200 weights the largest is above 0.97 b with a
 # chance of 99.8 %, and their deviation within 15 % of b/sqrt(3). Trained weights leave the bound.
 FRESH_WEIGHTS = 200
 FRESH_LARGEST = (0.97, 1.0001)
 FRESH_DEVIATION = (0.85, 1.15)
 HALF = (torch.bfloat16, torch.float16)
-# Healthy half-precision weights move in 60 to 100 % of their elements within six steps of Adam at 1e-3, bfloat16
-# weights of deviation 0.02 at 1e-6 in 1 %.
-STALLED = 0.05
+STALLED = Threshold(
+    "NDP08",
+    "stalled",
+    0.05,
+    "Healthy half-precision weights move in 60 to 100 % of their elements within six steps of Adam at 1e-3, "
+    "bfloat16 weights of deviation 0.02 at 1e-6 in 1 %.",
+)
 
 
 @probe("NDP08")
@@ -175,7 +184,7 @@ def _stay_alike(start: Tensor, now: Tensor) -> bool:
     if not torch.equal(start, start[:1].expand_as(start)):
         return False
     moved, spread = float((now - start).abs().max()), float((now - now[:1]).abs().max())
-    return spread <= ALIKE * moved
+    return spread <= ALIKE.value * moved
 
 
 def _same_units(subject: Subject, training: Training, alike: list[str]) -> Iterator[Finding]:
@@ -223,7 +232,7 @@ def _stalled(training: Training) -> dict[str, float]:
 
 
 def _lost_in_rounding(subject: Subject, training: Training, shares: dict[str, float]) -> Iterator[Finding]:
-    if not shares or statistics.median(shares.values()) > STALLED:
+    if not shares or statistics.median(shares.values()) > STALLED.value:
         return
     first = min(shares, key=lambda name: shares[name])
     kind = str(training.parameters[first].dtype).removeprefix("torch.")
