@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import CLEAN, IN_A_CELL, NASTY, NASTY_REPORT, OBEYED, PROBE, SCAN
 
@@ -367,6 +367,7 @@ MATRICES = st.integers(1, 40).flatmap(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     CURVES, MATRICES.map(tuple), st.booleans(), st.dictionaries(st.sampled_from("abc"), NUMBERS),
     st.dictionaries(st.sampled_from("xyz"), NUMBERS), st.none() | st.tuples(NUMBERS, NUMBERS),

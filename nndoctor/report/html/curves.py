@@ -146,7 +146,8 @@ def _below(part: Sequence[Point], high: float) -> Iterator[list[Point]]:
     stretch: list[Point] = []
     for (x, y), (before, height) in zip(part, [part[0], *part], strict=False):
         if (y > high) != (height > high):
-            share = (high / 2 - height / 2) / (y / 2 - height / 2)  # halved, because a difference may overflow
+            rise = y / 2 - height / 2  # halved, because the difference of two large floats may overflow
+            share = (high / 2 - height / 2) / rise if rise else 0.0
             stretch.append((before + share * (x - before), high))
         if y <= high:
             stretch.append((x, y))

@@ -28,8 +28,8 @@ class Scale:
     def __call__(self, value: float) -> float:
         """The place of a value; what lies outside is put on the border."""
         low, high, value = (self._even(each) for each in (self.low, self.high, value))
-        # halved, because the difference of two large floats may overflow
-        share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
+        span = high / 2 - low / 2  # halved, because the difference of two large floats may overflow
+        share = (value / 2 - low / 2) / span if span > 0 else 0.5
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
     def _even(self, value: float) -> float:
