@@ -8,7 +8,7 @@ from typing import Any
 from nndoctor.scan.interpreter import kinds
 from nndoctor.scan.interpreter.machine import Machine
 from nndoctor.scan.program import Program
-from nndoctor.scan.values import Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
+from nndoctor.scan.values import Api, Choice, Const, Container, Instance, Lib, Term, Tuple, Value, leaves
 
 CUTS = frozenset(
     {
@@ -155,9 +155,34 @@ def concerns(run: Machine, optimizer: Value, modules: list[Value] | None) -> boo
     trained = trained_by(run, optimizer)
     if trained is None or modules is None:
         return True
-    if any(type(module) in (Term, Choice) for module in (*trained, *modules)):
-        return True
+    for some in trained:
+        unknown = (other for other in modules if type(some) in _UNKNOWN or type(other) in _UNKNOWN)
+        if not all(_apart(run, some, other) for other in unknown):
+            return True
     return _inside(modules, trained) or _inside(trained, modules)
+
+
+_UNKNOWN = (Term, Choice)
+
+
+def _apart(run: Machine, trained: Value, other: Value) -> bool:
+    """Whether two modules are parts of objects of unknown classes, neither of which was ever shown to the other."""
+    chain, others = _owned_by(trained), _owned_by(other)
+    if not chain or not others or chain[-1] is others[-1]:
+        return False
+    given = (_owned_by(value)[-1:] for value in chain[-1].inputs)
+    handed = run.program.handed
+    shown = any(id(part) in handed for part in (*chain, others[-1]))
+    return not shown and not any(owner == others[-1:] for owner in given)
+
+
+def _owned_by(value: Value) -> list[Value]:
+    """A value, what it is an attribute of, and so on up to an object of an unknown class; empty without such."""
+    chain = [value]
+    while type(value) is Term and value.op in ("attribute", "item"):
+        chain.append(value := value.inputs[0])
+    callee = value.inputs[0] if type(value) is Term and value.op == "call" and value.inputs else None
+    return chain if type(callee) is Api and callee.name.rpartition(".")[2][:1].isupper() else []
 
 
 def covers(run: Machine, optimizer: Value, other: Value) -> bool:
