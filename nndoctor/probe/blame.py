@@ -16,6 +16,8 @@ from nndoctor.findings import Location
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
+REFUSED_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (?P<bytes>\d+) bytes")
+
 
 @cache
 def _library_directories() -> tuple[Path, ...]:
@@ -73,6 +75,8 @@ def describe_error(error: BaseException) -> str:
     if trace := _trace_of_worker(error):
         return next(line for line in reversed(trace.splitlines()) if line.strip())
     text = error.msg if isinstance(error, SyntaxError) else str(error)
+    if refused := REFUSED_MEMORY.search(text):
+        return f"not enough memory: {int(refused['bytes']) / 1e9:.3g} GB were asked for at once"
     first_line = text.strip().partition("\n")[0]
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 

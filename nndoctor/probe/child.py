@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -18,6 +19,7 @@ from nndoctor.findings import Location
 from nndoctor.probe.blame import frames_in, location_of
 from nndoctor.probe.environment import environment
 from nndoctor.probe.messages import Message, Order, decode, encode_order
+from nndoctor.probe.scratch import clear, make_scratch
 
 POLL_SECONDS = 0.2  # how soon the end of the child is noticed while one of its workers keeps the pipe open
 TAIL_BYTES = 8_000  # of the child's output, of which the last line is shown
@@ -43,15 +45,16 @@ class Child:
             raise UserError("nndoctor probe needs Linux or macOS: it runs the model in a process group of its own")
         self._buffer = b""
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        self._scratch = make_scratch()
         self._messages, messages = os.pipe()
         lifeline, self._lifeline = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nndoctor.probe.worker", str(messages), str(lifeline)],
+            [sys.executable, "-m", "nndoctor.probe.worker", str(messages), str(lifeline), str(self._scratch)],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             cwd=order.request.root,
-            env=_environment(order.request.seed),
+            env=_environment(order.request.seed, self._scratch),
             pass_fds=(messages, lifeline),
             start_new_session=True,
         )
@@ -78,6 +81,7 @@ class Child:
         os.close(self._lifeline)
         os.close(self._messages)
         self._output.close()
+        clear(self._scratch)
 
     def receive(self, seconds: float) -> Message:
         """The next message; raises OverdueError or DiedError."""
@@ -120,11 +124,13 @@ def _cause_of_death(status: int) -> str:
     return f"the user's code ended the process with status {status}"
 
 
-def _environment(seed: int) -> dict[str, str]:
-    """With output that is not lost in a crash, and sets ordered by the seed."""
+def _environment(seed: int, scratch: Path) -> dict[str, str]:
+    """With output that is not lost in a crash, sets ordered by the seed, and no file beside the user's."""
     return {
         "PYTHONHASHSEED": str(seed % 2**32),
         **environment(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(scratch),
     }

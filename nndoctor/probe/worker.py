@@ -1,7 +1,8 @@
 """The child process: imports the user's code, builds the subject, runs one probe after the other.
 
-Started as `python -m nndoctor.probe.worker MESSAGES LIFELINE`, two file descriptors: results are written to the first,
-and the second ends when the parent does. The order comes on stdin; stdout and stderr belong to the user's code.
+Started as `python -m nndoctor.probe.worker MESSAGES LIFELINE SCRATCH`, two file descriptors and a directory: results
+are written to the first, the second ends when the parent does, and temporary files go to the third. The order comes on
+stdin; stdout and stderr belong to the user's code.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndoctor.errors import UserError
 from nndoctor.findings import Failure
-from nndoctor.probe.blame import describe_error, place_of_error
+from nndoctor.probe.blame import describe_error, place_of_error, raised_at
+from nndoctor.probe.limits import limit_memory, memory_limit
 from nndoctor.probe.messages import (
     Done,
     Failed,
@@ -29,6 +32,7 @@ from nndoctor.probe.messages import (
     decode_order,
     encode,
 )
+from nndoctor.probe.scratch import clear, name_semaphores
 
 if TYPE_CHECKING:
     from nndoctor.probe.effort import Effort
@@ -39,13 +43,15 @@ Send = Callable[[Message], None]
 
 def main() -> None:
     """Serve one order."""
-    messages, lifeline = map(int, sys.argv[1:])
+    messages, lifeline, scratch = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     del sys.argv[1:]  # a script that parses its arguments on import shall see none
     for descriptor in (messages, lifeline):
         os.set_inheritable(descriptor, False)
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, args=(lifeline, scratch), daemon=True).start()
     order = decode_order(sys.stdin.read())
     _close_stdin()
+    name_semaphores(scratch)
+    limit_memory(memory_limit(order.request.memory, order.request.device))
 
     def send(message: Message) -> None:
         line = encode(message).encode() + b"\n"
@@ -56,10 +62,11 @@ def main() -> None:
     os._exit(0)  # threads and exit handlers of the user's code have nothing more to do here
 
 
-def _die_with_parent(lifeline: int) -> None:
+def _die_with_parent(lifeline: int, scratch: Path) -> None:
     """End the whole process group, with all workers of all loaders, once the parent has closed its end."""
     while os.read(lifeline, 1):
         pass
+    clear(scratch)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -83,7 +90,9 @@ def serve(order: Order, send: Send) -> None:
     from nndoctor.probe.executed import executed_lines
     from nndoctor.probe.registry import load_probes
     from nndoctor.probe.showing import find_decoder, shown
+    from nndoctor.thresholds import choose
 
+    choose(order.request.thresholds)
     effort = EFFORTS[order.request.effort]
     try:
         subject = build_subject(order.request, effort, lambda text: send(Stage(text)))
@@ -92,7 +101,7 @@ def serve(order: Order, send: Send) -> None:
         send(Refused(str(error)))
         return
     except Exception as error:
-        send(Refused(f"the model and the data could not be set up{_where(error)}: {describe_error(error)}"))
+        send(Refused(f"the model and the data could not be set up{raised_at(error)}: {describe_error(error)}"))
         return
     codes = order.codes if order.codes is not None else selected(order, load_probes())
     send(Ready(tuple(codes), subject.notes, *shown(subject, decode), lines=executed_lines(subject)))
@@ -124,13 +133,8 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"not enough memory: {describe_error(error)}; use smaller batches"
     if isinstance(error, SystemExit):
-        return f"the user's code ended the program{_where(error)}"
-    return f"{describe_error(error)}{_where(error)}"
-
-
-def _where(error: BaseException) -> str:
-    place = place_of_error(error)
-    return f" at {place.path}:{place.line}" if place else ""
+        return f"the user's code ended the program{raised_at(error)}"
+    return f"{describe_error(error)}{raised_at(error)}"
 
 
 if __name__ == "__main__":
