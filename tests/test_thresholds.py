@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from nndoctor.catalog import rule_names
 from nndoctor.cli import main
 from nndoctor.config import load_settings
 from nndoctor.errors import UserError
-from nndoctor.requests import ScanRequest
+from nndoctor.probe.checkup import checkup
+from nndoctor.requests import ProbeRequest, ScanRequest
 from nndoctor.scan.engine import scan
 from nndoctor.thresholds import Threshold, choose, known, thresholds_of
 
@@ -111,6 +113,26 @@ def test_a_scan_heeds_them_and_only_where_they_are_set(tmp_path: Path) -> None:
     assert codes() == ["ND214"]
     assert codes(**{"ND214.adam-too-high": 0.2}) == []
     assert codes() == ["ND214"]
+
+
+MODEL = """import torch
+from torch import nn
+data = [(torch.randn(16, 4), torch.randn(16, 1)) for _ in range(4)]
+loss = nn.MSELoss()
+def model():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+"""
+
+
+def test_the_child_that_probes_heeds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(MODEL, encoding="utf-8")
+    request = ProbeRequest(
+        "net.py:model", "net.py:data", tmp_path, loss="net.py:loss", effort="quick", select=frozenset({"NDP11"})
+    )
+    assert [probe.status for probe in checkup(request, lambda text: None).probes] == ["ok"]
+    moved = replace(request, thresholds={"NDP11.large": 0.01})
+    assert [probe.status for probe in checkup(moved, lambda text: None).probes] == ["finding"]
 
 
 @pytest.fixture
