@@ -25,7 +25,7 @@ from nndoctor.report.html import render
 from nndoctor.report.html.colours import colour
 from nndoctor.report.html.document import STYLE_SHEET
 from nndoctor.report.html.png import data_addresses
-from nndoctor.report.html.scales import Scale, short, value_range
+from nndoctor.report.html.scales import Scale, aligned, short, value_range
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "wbr"}
@@ -414,6 +414,18 @@ def test_ticks_are_round(low: float, high: float, log: bool, labels: list[str]) 
 )
 def test_figures_are_short(value: float, text: str) -> None:
     assert short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((1.0, 0.25, -12.5), ["1.00", "0.25", "-12.50"]),
+        ((1.0, 2.0), ["1", "2"]),
+        ((1.0, 1e-7, float("inf")), ["1", "1e-7", "inf"]),
+    ],
+)
+def test_the_figures_of_a_column_are_aligned(values: tuple[float, ...], texts: list[str]) -> None:
+    assert aligned(values) == texts
 
 
 def test_the_colour_map_grows_evenly_lighter() -> None:

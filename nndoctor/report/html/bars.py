@@ -42,7 +42,7 @@ def _limits(values: Sequence[float], references: Iterable[float]) -> tuple[float
 
 def _rows(key: str, title: str, series: Series, values: list[float], limits: tuple[float, float, bool]) -> Markup:
     names = _short_names(series.names)
-    left = min(max((width_of(name) for name in names), default=0.0) + 10, NAMES)
+    left = min(max((width_of(name) for name in names), default=0.0) + 16, NAMES)
     right = WIDTH - max(width_of(short(value)) for value in values) - 10
     bottom = 6 + ROW * len(values)
     scale = Scale(limits[0], limits[1], left, right, limits[2])

@@ -10,7 +10,7 @@ from nndoctor.report.html.curves import polyline
 from nndoctor.report.html.drawing import drawing
 from nndoctor.report.html.markup import Markup, element
 from nndoctor.report.html.png import data_addresses
-from nndoctor.report.html.scales import Scale, finite, short
+from nndoctor.report.html.scales import Scale, aligned, finite, short
 
 SMALL = 24  # pixels: pictures below are filters, and shown smaller
 SIGNAL = (200.0, 72.0)  # width and height
@@ -86,13 +86,13 @@ def _token(token: int, piece: str | None) -> Markup:
 
 def _table(shown: Table) -> Markup:
     """With a column of labels where there are any; wide ones are scrolled within their frame."""
-    width = max(map(len, shown.rows), default=0)
-    heads = [element("th", str(column), scope="col") for column in range(width)]
+    heads = [element("th", str(column), scope="col") for column in range(len(shown.rows[0]))]
     if shown.labels:
-        heads.append(element("th", "target", scope="col"))
+        heads.append(element("td"))
+    columns = [aligned(column) for column in zip(*shown.rows, strict=True)]
     rows = []
-    for number, row in enumerate(shown.rows):
-        cells = [element("td", short(value)) for value in row]
+    for number in range(len(shown.rows)):
+        cells = [element("td", column[number]) for column in columns]
         if shown.labels:
             cells.append(element("td", _label(shown.labels, number), class_="label"))
         rows.append(element("tr", element("th", str(number), scope="row"), *cells))

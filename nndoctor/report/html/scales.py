@@ -60,6 +60,15 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def aligned(values: Sequence[float]) -> list[str]:
+    """A column of figures with the points below each other, unless one of them needs an exponent."""
+    shown = [short(value) for value in values]
+    if any("e" in figure or not math.isfinite(value) for figure, value in zip(shown, values, strict=True)):
+        return shown
+    decimals = max(len(figure.partition(".")[2]) for figure in shown)
+    return [f"{value:,.{decimals}f}" for value in values]
+
+
 def finite(values: Iterable[float]) -> list[float]:
     """Those that can be drawn."""
     return [value for value in values if math.isfinite(value)]
