@@ -43,6 +43,7 @@ class ProbeRequest:
     scheduler: str | None = None
     epochs: int | None = None  # of the run that the user means to do; none: as the script says
     steps_per_epoch: int | None = None  # of the optimizer; none: as many as the loader has batches
+    grow: str | None = None  # NAME=SMALL,LARGE: an argument of the model's factory that makes it larger
     inputs: str | None = None  # what part of a batch the model is given
     targets: str | None = None  # what part of a batch the loss is given
     tokenizer: str | None = None  # turns token ids into text for the reader; an entrypoint

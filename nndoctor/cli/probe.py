@@ -35,6 +35,9 @@ Tokenizer = Annotated[
     str | None, typer.Option(metavar="ENTRY", help="With a decode method; the page then shows token ids as text.")
 ]
 Argument = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of the model's factory.")]
+Grow = Annotated[
+    str | None, typer.Option(metavar="NAME=SMALL,LARGE", help="An argument that makes the model larger; see NDP18.")
+]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps or auto; cpu by default.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Run under autocast.")]
 AmpDtype = Annotated[Literal["bf16", "fp16"] | None, typer.Option(help="Of autocast; else what the device is best at.")]
@@ -60,6 +63,7 @@ def probe(
     targets: Targets = None,
     tokenizer: Tokenizer = None,
     arg: Argument = None,
+    grow: Grow = None,
     device: Device = None,
     amp: Amp = False,
     amp_dtype: AmpDtype = None,
@@ -113,6 +117,7 @@ def probe(
         inputs=inputs,
         targets=targets,
         tokenizer=tokenizer,
+        grow=grow,
         device=device or settings.probe.device,
         amp=amp or amp_dtype is not None,
         amp_dtype=amp_dtype,

@@ -19,6 +19,7 @@ from nndoctor.probe.data import Loaders, open_data
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.entrypoint import file_of, load
 from nndoctor.probe.errors import EntrypointError
+from nndoctor.probe.growth import Growth, parse_growth
 from nndoctor.probe.models import BuiltModel, build_model
 from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
 from nndoctor.probe.planning import SchedulePlan, count_batches, plan_schedule
@@ -45,7 +46,8 @@ class Ingredients:
     optimizer: Any = None
     step: Any = None
     scheduler: Any = None
-    remake: Callable[[], nn.Module] | None = None  # another instance of the model, where a class or factory is named
+    remake: Callable[..., nn.Module] | None = None  # another instance of the model, where a class or factory is named
+    growth: Growth | None = None
 
 
 def build_subject(request: ProbeRequest, effort: Effort, announce: Announce = lambda _: None) -> Subject:
@@ -74,8 +76,13 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
     announce(f"opening the data of {request.data}")
     seed_everything(request.seed)
     is_factory = callable(model) and not isinstance(model, nn.Module)
-    remake = (lambda: build_model(model, request.model, request.arguments).model) if is_factory else None
-    return Ingredients(built, open_data(data, request.data), loss, optimizer, step, scheduler, remake)
+    growth = parse_growth(request.grow, model if is_factory else None, request.model) if request.grow else None
+
+    def remake(**more: str) -> nn.Module:
+        return build_model(model, request.model, {**request.arguments, **more}).model
+
+    loaders = open_data(data, request.data)
+    return Ingredients(built, loaders, loss, optimizer, step, scheduler, remake if is_factory else None, growth)
 
 
 def assemble(
@@ -91,7 +98,7 @@ def assemble(
     announce("running the model for the first time")
     model = built.model.to(device)
     lazy = _materialise(model, batches.first(1)[0], request)
-    amp = _autocast_type(device) if request.amp else None
+    amp = _autocast_type(device, request.amp_dtype) if request.amp else None
     optimizer, remarks = _find_optimizer(model, ingredients, request)
     reading = read(model, batches, _given(ingredients, request, device, amp))
     return Subject(
@@ -109,6 +116,7 @@ def assemble(
         amp=amp,
         seed=request.seed,
         remake=_remaker(ingredients, device, batches, request),
+        growth=ingredients.growth,
         location=built.location,
         source_line=built.source_line,
         data_location=loaders.location,
@@ -119,13 +127,13 @@ def assemble(
 
 def _remaker(
     ingredients: Ingredients, device: torch.device, batches: Batches, request: ProbeRequest
-) -> Callable[[], nn.Module] | None:
+) -> Callable[..., nn.Module] | None:
     make = ingredients.remake
     if make is None:
         return None
 
-    def remake() -> nn.Module:
-        model = make().to(device)
+    def remake(**more: str) -> nn.Module:
+        model = make(**more).to(device)
         _materialise(model, batches.first(1)[0], request)
         return model
 
@@ -144,7 +152,9 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _autocast_type(device: torch.device) -> torch.dtype:
+def _autocast_type(device: torch.device, named: str | None) -> torch.dtype:
+    if named is not None:
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}[named]
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         return torch.float16
     return torch.bfloat16

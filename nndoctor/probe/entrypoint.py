@@ -103,7 +103,7 @@ def _suggest(name: str, names: Iterable[str]) -> str:
 def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str, str] | None = None) -> Any:
     """Call the user's factory; raises EntrypointError if it needs arguments that were not given, or raises."""
     given = {key: _literal(text) for key, text in (arguments or {}).items()}
-    _check_names(factory, name, given)
+    check_names(factory, name, given)
     missing = [parameter for parameter in required_parameters(factory) if parameter not in given]
     if missing:
         raise EntrypointError(_missing_arguments(name, missing, by_option=arguments is not None))
@@ -116,7 +116,7 @@ def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str,
         raise EntrypointError(text, place_of_error(error)) from error
 
 
-def _check_names(factory: Callable[..., Any], name: str, given: Iterable[str]) -> None:
+def check_names(factory: Callable[..., Any], name: str, given: Iterable[str], option: str = "--arg") -> None:
     """Raises EntrypointError for an argument that the factory does not take."""
     parameters = _parameters(factory)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -124,7 +124,7 @@ def _check_names(factory: Callable[..., Any], name: str, given: Iterable[str]) -
     takes = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
     for unknown in (argument for argument in given if parameters and argument not in takes):
         near = _suggest(unknown, takes) or f"; it has {', '.join(f'`{parameter}`' for parameter in takes)}"
-        raise EntrypointError(f"--arg {unknown}: `{name}` has no such parameter{near}")
+        raise EntrypointError(f"{option} {unknown}: `{name}` has no such parameter{near}")
 
 
 def required_parameters(function: Callable[..., Any]) -> list[str]:

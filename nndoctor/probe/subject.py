@@ -15,6 +15,7 @@ from nndoctor.findings import Location
 from nndoctor.probe.batch import Batch
 from nndoctor.probe.batches import Batches
 from nndoctor.probe.errors import NotApplicableError
+from nndoctor.probe.growth import Growth
 from nndoctor.probe.memory import Undo
 from nndoctor.probe.optimizers import OptimizerRecipe
 from nndoctor.probe.outputs import main_tensor
@@ -94,7 +95,8 @@ class Subject:
     seed: int = 0
     schedule: SchedulePlan | None = None
     is_callable: bool = True  # the model runs on a batch; otherwise only the user's step knows how
-    remake: Callable[[], nn.Module] | None = None  # another instance of the model; none where the user named an object
+    remake: Callable[..., nn.Module] | None = None  # another instance, with these arguments; none for a mere object
+    growth: Growth | None = None
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None
     data_location: Location | None = None  # where the loader or the data set is written

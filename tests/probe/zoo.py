@@ -48,6 +48,7 @@ SICK = {
     "decay_forgets_accumulation": "NDP14",
     "decayed_twice": "NDP15",
     "detached_features": "NDP08",
+    "depth_without_activations": "NDP18",
     "deviation_of_the_batch": "NDP04",
     "discarded_block": "NDP08",
     "distances_in_half": "NDP21",
@@ -125,6 +126,7 @@ SICK = {
     "view_in_attention": "NDP04",
     "view_of_channels": "NDP04",
     "warmup_longer_than_run": "NDP14",
+    "width_ignored": "NDP18",
     "wrong_sign": "NDP03",
 }
 """Sick module to the code of the probe that must find it."""
@@ -155,6 +157,7 @@ CAUSES = {
     "decay_drowns": "decay drowns the data",
     "decay_forgets_accumulation": "falls too early",
     "decayed_twice": "decayed twice",
+    "depth_without_activations": "capacity without effect",
     "detached_features": "cut off",
     "deviation_of_the_batch": "statistic of the batch",
     "discarded_block": "not used",
@@ -211,6 +214,7 @@ CAUSES = {
     "shared_batchnorm": "shared",
     "shuffled_rows": "rows of other examples",
     "sigmoid_before_logits_loss": "sigmoid on the outputs",
+    "slow_loader": "slow loader",
     "softmax_before_cross_entropy": "softmax twice",
     "softmax_of_one_score": "constant",
     "softmax_over_batch": "softmax over the batch",
@@ -232,6 +236,7 @@ CAUSES = {
     "view_in_attention": "batch mixed by view",
     "view_of_channels": "batch mixed by view",
     "warmup_longer_than_run": "warm-up",
+    "width_ignored": "argument ignored",
     "wrong_sign": "wrong sign",
 }
 """Sick module to the cause that the whole check-up must name first; see `nndoctor.probe.causes`."""
@@ -256,7 +261,7 @@ def request(name: str, **options: Any) -> ProbeRequest:
     """The check-up of a module, with the loss, optimizer or step that it defines."""
     wanted = ("loss", "optimizer", "scheduler", "step")
     parts = {part: entrypoint(name, part) for part in wanted if hasattr(module(name), part)}
-    parts |= {"epochs": epochs} if (epochs := getattr(module(name), "epochs", None)) else {}
+    parts |= {option: getattr(module(name), option) for option in ("epochs", "grow") if hasattr(module(name), option)}
     model, data = entrypoint(name, "build_model"), entrypoint(name, "loader")
     return ProbeRequest(model=model, data=data, root=Path.cwd(), **(parts | options))
 
