@@ -10,25 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nndoctor.cli import main
-
 IMPORT = "from torch import nn\n"
 BOTH = "loss = nn.CrossEntropyLoss()(nn.Sequential(nn.BatchNorm1d(8, 0.8), nn.Softmax(1))(x), y)"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the console script in a folder of its own: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def scan(*arguments: str) -> tuple[int | None, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return scan
 
 
 @pytest.mark.parametrize(
@@ -86,21 +69,21 @@ def test_where_the_comment_goes(run, before: str, after: str) -> None:
     path = Path("net.py")
     newline = "\r\n" if "\r\n" in before else "\n"
     path.write_bytes((IMPORT.replace("\n", newline) + before).encode())
-    status, out, _ = run("net.py", "--add-ignore")
+    status, out, _ = run("scan", "net.py", "--add-ignore")
     assert path.read_bytes() == (IMPORT.replace("\n", newline) + after).encode()
     assert status == 0
     assert "say behind each comment why" in out
-    status, out, _ = run("net.py", "--add-ignore")
+    status, out, _ = run("scan", "net.py", "--add-ignore")
     assert (status, "nothing to silence" in out) == (0, True)
     assert path.read_bytes() == (IMPORT.replace("\n", newline) + after).encode()
-    assert run("net.py", "--pedantic", "--select", "ND405,ND002,ND003")[0] == 0
+    assert run("scan", "net.py", "--pedantic", "--select", "ND405,ND002,ND003")[0] == 0
 
 
 def test_encodings_and_byte_order_marks_stay(run) -> None:
     latin, marked = Path("latin.py"), Path("marked.py")
     latin.write_bytes(b"# coding: latin-1\nfrom torch import nn\nnn.BatchNorm1d(8, 0.8), '\xe9'\n")
     marked.write_bytes(b"\xef\xbb\xbffrom torch import nn; nn.BatchNorm1d(8, 0.8)\n")
-    assert run("--add-ignore")[0] == 0
+    assert run("scan", "--add-ignore")[0] == 0
     assert latin.read_bytes().endswith(b"nn.BatchNorm1d(8, 0.8), '\xe9'  # nndoctor: ignore[ND405]\n")
     assert marked.read_bytes().startswith(b"\xef\xbb\xbffrom torch import nn; nn.BatchNorm1d(8, 0.8)  # nndoctor: ")
 
@@ -116,12 +99,12 @@ def test_cells_of_notebooks(run) -> None:
     write_notebook(
         path, [IMPORT, "!ls ("], ["%matplotlib inline\n", "a = 1\n", "norm = nn.BatchNorm1d(8, 0.8)"], ["def f(:\n"]
     )
-    assert run("net.ipynb", "--add-ignore")[0] == 0
+    assert run("scan", "net.ipynb", "--add-ignore")[0] == 0
     sources = [cell["source"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     commented = "norm = nn.BatchNorm1d(8, 0.8)  # nndoctor: ignore[ND405]"
     assert sources == [[IMPORT, "!ls ("], ["%matplotlib inline\n", "a = 1\n", commented], ["def f(:\n"]]
     before = path.read_bytes()
-    assert run("net.ipynb", "--add-ignore")[0] == 0
+    assert run("scan", "net.ipynb", "--add-ignore")[0] == 0
     assert path.read_bytes() == before
 
 
@@ -130,7 +113,7 @@ def test_a_notebook_that_is_laid_out_oddly_is_left_alone(run) -> None:
     document = {"cells": [{"cell_type": "code", "source": [IMPORT, "nn.BatchNorm1d(8, 0.8)"]}]}
     path.write_text(json.dumps(document, separators=(",", " : ")), encoding="utf-8")
     before = path.read_bytes()
-    status, out, _ = run("net.ipynb", "--add-ignore")
+    status, out, _ = run("scan", "net.ipynb", "--add-ignore")
     assert (status, path.read_bytes()) == (1, before)
     assert "net.ipynb is left as it is: its JSON is not laid out as Jupyter does" in " ".join(out.split())
 
@@ -138,7 +121,7 @@ def test_a_notebook_that_is_laid_out_oddly_is_left_alone(run) -> None:
 def test_what_cannot_be_parsed_gets_no_comment(run) -> None:
     path = Path("net.py")
     path.write_text("import torch\ndef f(:\n", encoding="utf-8")
-    status, out, _ = run("net.py", "--add-ignore")
+    status, out, _ = run("scan", "net.py", "--add-ignore")
     assert (status, path.read_text(encoding="utf-8")) == (2, "import torch\ndef f(:\n")
     assert "nothing to silence" in out
 
@@ -146,16 +129,16 @@ def test_what_cannot_be_parsed_gets_no_comment(run) -> None:
 def test_only_what_is_shown_gets_a_comment(run) -> None:
     path = Path("net.py")
     path.write_text(f"{IMPORT}{BOTH}\n", encoding="utf-8")
-    run("net.py", "--select", "ND405", "--add-ignore")
+    run("scan", "net.py", "--select", "ND405", "--add-ignore")
     assert path.read_text(encoding="utf-8") == f"{IMPORT}{BOTH}  # nndoctor: ignore[ND405]\n"
 
 
 def test_old_findings_of_a_baseline_get_none(run) -> None:
     path = Path("net.py")
     path.write_text(f"{IMPORT}a = nn.BatchNorm1d(8, 0.8)\n", encoding="utf-8")
-    run("--baseline", "old.json", "--update-baseline")
+    run("scan", "--baseline", "old.json", "--update-baseline")
     path.write_text(f"{IMPORT}a = nn.BatchNorm1d(8, 0.8)\nb = nn.BatchNorm1d(8, 0.8)\n", encoding="utf-8")
-    status, out, _ = run("--baseline", "old.json", "--add-ignore")
+    status, out, _ = run("scan", "--baseline", "old.json", "--add-ignore")
     assert status == 0
     assert "silenced 1 finding in 1 file" in out
     assert path.read_text(encoding="utf-8").splitlines()[1:] == [
@@ -167,7 +150,7 @@ def test_old_findings_of_a_baseline_get_none(run) -> None:
 def test_diff_shows_the_comments_and_writes_none(run) -> None:
     path = Path("net.py")
     path.write_text(f"{IMPORT}nn.BatchNorm1d(8, 0.8)\n", encoding="utf-8")
-    status, out, err = run("net.py", "--add-ignore", "--diff")
+    status, out, err = run("scan", "net.py", "--add-ignore", "--diff")
     assert (status, err) == (1, "would silence 1 finding in 1 file\n")
     assert "+nn.BatchNorm1d(8, 0.8)  # nndoctor: ignore[ND405]" in out.splitlines()
     assert path.read_text(encoding="utf-8") == f"{IMPORT}nn.BatchNorm1d(8, 0.8)\n"
@@ -176,11 +159,11 @@ def test_diff_shows_the_comments_and_writes_none(run) -> None:
 def test_standard_input_comes_out_with_comments(run, monkeypatch: pytest.MonkeyPatch) -> None:
     sick = f"{IMPORT}nn.BatchNorm1d(8, 0.8)\n".encode()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(sick)))
-    status, out, err = run("-", "--add-ignore")
+    status, out, err = run("scan", "-", "--add-ignore")
     assert (status, err) == (0, "silenced 1 finding in 1 file\n")
     assert out == f"{IMPORT}nn.BatchNorm1d(8, 0.8)  # nndoctor: ignore[ND405]\n"
 
 
 def test_fixes_come_first(run) -> None:
-    status, _, err = run("--add-ignore", "--fix")
+    status, _, err = run("scan", "--add-ignore", "--fix")
     assert (status, "run --fix first" in err) == (2, True)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-from nndoctor.cli import main
 
 IMPORT = "from torch import nn\n"
 SICK = "norm = nn.BatchNorm1d(8, 0.8)\n"
@@ -17,24 +14,19 @@ FILE = "old.json"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def scan(run):
     """`nndoctor scan --baseline old.json` in a folder with a sick script: exit status, places found, notes."""
-    monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(IMPORT + SICK, encoding="utf-8")
 
-    def scan(*arguments: str) -> tuple[int | None, list[str], list[str]]:
-        options = ["--baseline", FILE, "--output-format", "json"]
-        monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", *options, *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        if not captured.out:
-            return stop.value.code, [], [captured.err]
-        report = json.loads(captured.out)
+    def scanned(*arguments: str) -> tuple[int | None, list[str], list[str]]:
+        status, out, err = run("scan", "--baseline", FILE, "--output-format", "json", *arguments)
+        if not out:
+            return status, [], [err]
+        report = json.loads(out)
         places = [f"{found['path']}:{found['line']} {found['code']}" for found in report["findings"]]
-        return stop.value.code, places, report["summary"]["notes"]
+        return status, places, report["summary"]["notes"]
 
-    return scan
+    return scanned
 
 
 def listed() -> list[dict[str, object]]:
@@ -43,122 +35,119 @@ def listed() -> list[dict[str, object]]:
     return [{key: value for key, value in row.items() if key != "fingerprint"} for row in document["findings"]]
 
 
-def test_old_findings_are_left_out_and_new_ones_are_not(run) -> None:
-    assert run("--update-baseline") == (0, [], ["old.json lists 1 finding now, 0 before"])
-    assert run() == (0, [], ["1 finding of old.json left out"])
+def test_old_findings_are_left_out_and_new_ones_are_not(scan) -> None:
+    assert scan("--update-baseline") == (0, [], ["old.json lists 1 finding now, 0 before"])
+    assert scan() == (0, [], ["1 finding of old.json left out"])
     Path("net.py").write_text(IMPORT + SICK + OTHER, encoding="utf-8")
-    assert run() == (1, ["net.py:3 ND405"], ["1 finding of old.json left out"])
+    assert scan() == (1, ["net.py:3 ND405"], ["1 finding of old.json left out"])
 
 
-def test_an_old_finding_is_known_again_where_it_has_moved(run) -> None:
-    run("--update-baseline")
+def test_an_old_finding_is_known_again_where_it_has_moved(scan) -> None:
+    scan("--update-baseline")
     Path("net.py").write_text(f"{IMPORT}\nif flag:\n    {SICK}", encoding="utf-8")
-    assert run()[:2] == (0, [])
+    assert scan()[:2] == (0, [])
 
 
-def test_a_second_copy_of_an_old_finding_is_new(run) -> None:
-    run("--update-baseline")
+def test_a_second_copy_of_an_old_finding_is_new(scan) -> None:
+    scan("--update-baseline")
     Path("net.py").write_text(IMPORT + SICK + "\n" + SICK, encoding="utf-8")
-    assert run()[:2] == (1, ["net.py:4 ND405"])
-    assert run("--update-baseline")[2] == ["old.json lists 2 findings now, 1 before"]
+    assert scan()[:2] == (1, ["net.py:4 ND405"])
+    assert scan("--update-baseline")[2] == ["old.json lists 2 findings now, 1 before"]
     assert [row["count"] for row in listed()] == [2]
-    assert run()[:2] == (0, [])
+    assert scan()[:2] == (0, [])
 
 
-def test_another_file_with_the_same_line_is_new(run) -> None:
-    run("--update-baseline")
+def test_another_file_with_the_same_line_is_new(scan) -> None:
+    scan("--update-baseline")
     Path("copy.py").write_text(IMPORT + SICK, encoding="utf-8")
-    assert run()[:2] == (1, ["copy.py:2 ND405"])
+    assert scan()[:2] == (1, ["copy.py:2 ND405"])
 
 
-def test_what_is_no_longer_found_is_stale_until_the_file_is_updated(run) -> None:
+def test_what_is_no_longer_found_is_stale_until_the_file_is_updated(scan) -> None:
     Path("net.py").write_text(IMPORT + SICK + SICK + OTHER, encoding="utf-8")
-    run("--update-baseline")
+    scan("--update-baseline")
     Path("net.py").write_text(IMPORT + SICK, encoding="utf-8")
     stale = "old.json is stale: 2 of its findings are no longer found; --update-baseline takes them out"
-    assert run() == (0, [], ["1 finding of old.json left out", stale])
-    assert run("--update-baseline")[2] == ["old.json lists 1 finding now, 3 before"]
-    assert run()[2] == ["1 finding of old.json left out"]
+    assert scan() == (0, [], ["1 finding of old.json left out", stale])
+    assert scan("--update-baseline")[2] == ["old.json lists 1 finding now, 3 before"]
+    assert scan()[2] == ["1 finding of old.json left out"]
 
 
-def test_a_file_that_is_gone_leaves_stale_entries(run) -> None:
-    run("--update-baseline")
+def test_a_file_that_is_gone_leaves_stale_entries(scan) -> None:
+    scan("--update-baseline")
     Path("net.py").rename("model.py")
-    status, places, notes = run("model.py")
+    status, places, notes = scan("model.py")
     assert (status, places) == (1, ["model.py:2 ND405"])
     assert notes == ["old.json is stale: 1 of its findings is no longer found; --update-baseline takes them out"]
 
 
 @pytest.mark.parametrize("arguments", [["other.py"], ["--select", "ND1"], ["--ignore", "ND405"]])
-def test_what_a_scan_does_not_look_for_is_not_stale(run, arguments: list[str]) -> None:
-    run("--update-baseline")
+def test_what_a_scan_does_not_look_for_is_not_stale(scan, arguments: list[str]) -> None:
+    scan("--update-baseline")
     Path("net.py").write_text(IMPORT, encoding="utf-8")
     Path("other.py").write_text(IMPORT, encoding="utf-8")
-    assert run(*arguments) == (0, [], [])
-    assert run(*arguments, "--update-baseline")[2] == ["old.json lists 1 finding now, 1 before"]
-    assert run()[2][0].startswith("old.json is stale")
+    assert scan(*arguments) == (0, [], [])
+    assert scan(*arguments, "--update-baseline")[2] == ["old.json lists 1 finding now, 1 before"]
+    assert scan()[2][0].startswith("old.json is stale")
 
 
-def test_a_finding_that_another_file_brings_out_is_not_stale_without_that_file(run) -> None:
+def test_a_finding_that_another_file_brings_out_is_not_stale_without_that_file(scan) -> None:
     Path("net.py").write_text(
         "import torch.nn.functional as F\ndef step(z, y): return F.cross_entropy(z, y)\n", encoding="utf-8"
     )
     Path("main.py").write_text("import torch\nfrom net import step\nstep(torch.softmax(x, 1), y)\n", encoding="utf-8")
-    assert run("--update-baseline")[2] == ["old.json lists 1 finding now, 0 before"]
-    assert run("net.py") == (0, [], [])
-    assert run("net.py", "--update-baseline")[2] == ["old.json lists 1 finding now, 1 before"]
+    assert scan("--update-baseline")[2] == ["old.json lists 1 finding now, 0 before"]
+    assert scan("net.py") == (0, [], [])
+    assert scan("net.py", "--update-baseline")[2] == ["old.json lists 1 finding now, 1 before"]
 
 
-def test_a_file_that_cannot_be_parsed_keeps_its_entries(run) -> None:
-    run("--update-baseline")
+def test_a_file_that_cannot_be_parsed_keeps_its_entries(scan) -> None:
+    scan("--update-baseline")
     Path("net.py").write_text(IMPORT + SICK + "def f(:\n", encoding="utf-8")
-    status, places, notes = run("--update-baseline")
+    status, places, notes = scan("--update-baseline")
     assert (status, places, notes) == (2, ["net.py:3 ND001"], ["old.json lists 1 finding now, 1 before"])
 
 
-def test_advice_is_listed_as_such_and_only_looked_for_when_asked(run) -> None:
+def test_advice_is_listed_as_such_and_only_looked_for_when_asked(scan) -> None:
     Path("net.py").write_text(
         "from torch import nn\nnet = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))\n", encoding="utf-8"
     )
-    assert run("--pedantic")[2] != []
-    run("--pedantic", "--update-baseline")
+    assert scan("--pedantic")[2] != []
+    scan("--pedantic", "--update-baseline")
     assert [(row["code"], row["advice"]) for row in listed()] == [("ND401", True)]
-    assert run() == (0, [], [])
-    assert run("--pedantic")[:2] == (0, [])
+    assert scan() == (0, [], [])
+    assert scan("--pedantic")[:2] == (0, [])
 
 
-def test_the_file_is_made_for_diffs(run) -> None:
+def test_the_file_is_made_for_diffs(scan) -> None:
     Path("a").mkdir()
     Path("a/net.py").write_text(IMPORT + OTHER + SICK, encoding="utf-8")
-    run("--update-baseline")
+    scan("--update-baseline")
     text = Path(FILE).read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if "fingerprint" in line]
     assert [json.loads(row.rstrip(","))["path"] for row in rows] == ["a/net.py", "a/net.py", "net.py"]
     assert text.endswith("}\n")
-    run("--update-baseline")
+    scan("--update-baseline")
     assert Path(FILE).read_text(encoding="utf-8") == text
 
 
-def test_paths_are_those_from_the_file(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_those_from_the_file(scan, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("src").mkdir()
     Path("net.py").rename("src/net.py")
-    run("--update-baseline")
+    scan("--update-baseline")
     monkeypatch.chdir("src")
-    assert run("--baseline", "../old.json")[:2] == (0, [])
+    assert scan("--baseline", "../old.json")[:2] == (0, [])
 
 
-def test_the_baseline_is_a_setting_too(run, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    run("--update-baseline")
+def test_the_baseline_is_a_setting_too(scan, run) -> None:
+    scan("--update-baseline")
     Path("nndoctor.toml").write_text('baseline = "old.json"\n', encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", "--output-format", "concise"])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert (stop.value.code, capsys.readouterr().out) == (0, "")
+    assert run("scan", "--output-format", "concise") == (0, "", "")
 
 
-def test_what_is_left_after_fixes_is_compared(run) -> None:
-    run("--update-baseline")
-    status, places, notes = run("--fix")
+def test_what_is_left_after_fixes_is_compared(scan) -> None:
+    scan("--update-baseline")
+    status, places, notes = scan("--fix")
     assert (status, places) == (0, [])
     assert notes[0] == "fixed 1 finding in 1 file"
     assert notes[1].startswith("old.json is stale: 1 of its findings")
@@ -174,10 +163,10 @@ def test_what_is_left_after_fixes_is_compared(run) -> None:
         ('{"version": 2, "scanned": [], "findings": []}', "old.json is no baseline of this version"),
     ],
 )
-def test_what_is_no_baseline_is_2(run, text: str | None, complaint: str) -> None:
+def test_what_is_no_baseline_is_2(scan, text: str | None, complaint: str) -> None:
     if text is not None:
         Path(FILE).write_text(text, encoding="utf-8")
-    status, _, (said,) = run()
+    status, _, (said,) = scan()
     assert status == 2
     assert complaint in said
 
@@ -189,14 +178,11 @@ def test_what_is_no_baseline_is_2(run, text: str | None, complaint: str) -> None
         (["--update-baseline", "--baseline", "gone/old.json"], "the folder gone of the baseline old.json does not"),
     ],
 )
-def test_what_does_not_go_together_is_2(run, arguments: list[str], complaint: str) -> None:
-    status, _, (said,) = run(*arguments)
+def test_what_does_not_go_together_is_2(scan, arguments: list[str], complaint: str) -> None:
+    status, _, (said,) = scan(*arguments)
     assert (status, complaint in said) == (2, True)
 
 
-def test_without_a_file_there_is_nothing_to_update(run, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", "--update-baseline"])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    assert "name it with --baseline FILE" in capsys.readouterr().err
+def test_without_a_file_there_is_nothing_to_update(run) -> None:
+    status, _, err = run("scan", "--update-baseline")
+    assert (status, "name it with --baseline FILE" in err) == (2, True)

@@ -15,25 +15,9 @@ import torch
 
 import nndoctor
 from nndoctor.catalog import load_rules, rule_names
-from nndoctor.cli import main
 from nndoctor.report.environment import PACKAGES
 
 ROOT = Path(nndoctor.__file__).parents[1]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the console script in a folder of its own: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int | None, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nndoctor", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return command
 
 
 # explain

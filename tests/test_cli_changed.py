@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nndoctor.cli import main
-
 SICK = "from torch import nn\nnorm = nn.BatchNorm1d(8, 0.8)\n"
 
 
@@ -27,13 +25,12 @@ def write(*names: str, text: str = SICK) -> None:
 
 
 @pytest.fixture
-def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def scanned(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `nndoctor scan --changed-only` in a repository on a branch: exit status, files with findings, stderr."""
     for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
     git("init", "-q", "-b", "main")
     write("old.py", "sub/old.py", "touched.py", "gone.py", text=SICK)
     git("add", ".")
@@ -42,11 +39,8 @@ def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def scan(*arguments: str, changed: bool = True) -> tuple[int | None, list[str], str]:
         options = ["--changed-only"] if changed else []
-        monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", "--output-format", "concise", *options, *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code, [line.partition(":")[0] for line in captured.out.splitlines()], captured.err
+        status, out, err = run("scan", "--output-format", "concise", *options, *arguments)
+        return status, [line.partition(":")[0] for line in out.splitlines()], err
 
     return scan
 

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import tomli
 
 from nndoctor.catalog import rule_names
-from nndoctor.cli import main
 from nndoctor.config import Settings, load_settings
 from nndoctor.thresholds import known
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the console script in a folder of its own: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def nndoctor(*arguments: str) -> tuple[int | None, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nndoctor", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return nndoctor
 
 
 def origins(text: str) -> dict[str, str]:

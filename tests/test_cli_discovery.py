@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-from nndoctor.cli import main
 
 SICK = "from torch import nn\nnorm = nn.BatchNorm1d(8, 0.8)\n"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def scan(run):
     """`nndoctor scan` in a folder of its own: exit status, `path:line CODE` of what it finds, stderr."""
-    monkeypatch.chdir(tmp_path)
 
-    def scan(*arguments: str) -> tuple[int | None, list[str], str]:
-        monkeypatch.setattr(sys, "argv", ["nndoctor", "scan", "--no-cache", "--output-format", "concise", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        lines = [line.split(": ") for line in captured.out.splitlines() if ": failure: " not in line]
-        return stop.value.code, [f"{line[0].rpartition(':')[0]} {line[2].split()[0]}" for line in lines], captured.err
+    def scanned(*arguments: str) -> tuple[int | None, list[str], str]:
+        status, out, err = run("scan", "--no-cache", "--output-format", "concise", *arguments)
+        lines = [line.split(": ") for line in out.splitlines() if ": failure: " not in line]
+        return status, [f"{line[0].rpartition(':')[0]} {line[2].split()[0]}" for line in lines], err
 
-    return scan
+    return scanned
 
 
 @pytest.mark.parametrize(
@@ -40,15 +33,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         pytest.param(b"# coding: latin-1\n# \xe9\n" + SICK.encode(), 4, id="Latin-1 that says so"),
     ],
 )
-def test_however_a_file_is_written_it_is_examined(run, data: bytes, line: int) -> None:
+def test_however_a_file_is_written_it_is_examined(scan, data: bytes, line: int) -> None:
     Path("net.py").write_bytes(data)
-    assert run() == (1, [f"net.py:{line} ND405"], "")
+    assert scan() == (1, [f"net.py:{line} ND405"], "")
 
 
 @pytest.mark.parametrize("name", ["empty.py", "empty.ipynb"])
-def test_an_empty_file_is_healthy(run, name: str) -> None:
+def test_an_empty_file_is_healthy(scan, name: str) -> None:
     Path(name).touch()
-    assert run() == run(name) == (0, [], "")
+    assert scan() == scan(name) == (0, [], "")
 
 
 @pytest.mark.parametrize(
@@ -60,32 +53,32 @@ def test_an_empty_file_is_healthy(run, name: str) -> None:
         pytest.param(b"# coding: klingon\nimport torch\n", id="an encoding that nobody knows"),
     ],
 )
-def test_what_cannot_be_examined_is_2_and_costs_nothing_else(run, data: bytes) -> None:
+def test_what_cannot_be_examined_is_2_and_costs_nothing_else(scan, data: bytes) -> None:
     Path("bad.py").write_bytes(data)
     Path("net.py").write_text(SICK, encoding="utf-8")
-    status, found, _ = run()
+    status, found, _ = scan()
     assert (status, [place.partition(":")[0] for place in found]) == (2, ["bad.py", "net.py"])
-    assert run("--exclude", "bad.py")[:2] == (1, ["net.py:2 ND405"])
+    assert scan("--exclude", "bad.py")[:2] == (1, ["net.py:2 ND405"])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_file_that_may_not_be_read_is_2(run) -> None:
+def test_a_file_that_may_not_be_read_is_2(scan) -> None:
     Path("net.py").write_text(SICK, encoding="utf-8")
     Path("net.py").chmod(0)
-    assert run()[:2] == (2, ["net.py:1 ND001"])
+    assert scan()[:2] == (2, ["net.py:1 ND001"])
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="links need a privilege on Windows")
-def test_links_in_a_circle_end(run) -> None:
+def test_links_in_a_circle_end(scan) -> None:
     Path("sub").mkdir()
     Path("sub/net.py").write_text(SICK, encoding="utf-8")
     Path("sub/loop").symlink_to("..", target_is_directory=True)
     Path("self.py").symlink_to("self.py")
     Path("other.py").symlink_to("sub/net.py")
-    assert run() == (1, ["sub/net.py:2 ND405"], "")
+    assert scan() == (1, ["sub/net.py:2 ND405"], "")
 
 
-def test_exclusions_of_options_and_settings_add_up(run) -> None:
+def test_exclusions_of_options_and_settings_add_up(scan) -> None:
     for name in ("a.py", "b.py", "c.py", "sub/d.py", "sub/e.py"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(SICK, encoding="utf-8")
@@ -93,7 +86,7 @@ def test_exclusions_of_options_and_settings_add_up(run) -> None:
     Path(".git").mkdir()
     Path(".gitignore").write_text("b.py\n", encoding="utf-8")
     Path("sub/.gitignore").write_text("d.py\n", encoding="utf-8")
-    assert run()[1] == ["c.py:2 ND405", "sub/e.py:2 ND405"]
-    assert run("--exclude", "c.py")[1] == ["sub/e.py:2 ND405"]
-    assert run("a.py", "c.py")[1] == ["a.py:2 ND405", "c.py:2 ND405"]
-    assert run("a.py", "c.py", "--force-exclude")[1] == ["c.py:2 ND405"]
+    assert scan()[1] == ["c.py:2 ND405", "sub/e.py:2 ND405"]
+    assert scan("--exclude", "c.py")[1] == ["sub/e.py:2 ND405"]
+    assert scan("a.py", "c.py")[1] == ["a.py:2 ND405", "c.py:2 ND405"]
+    assert scan("a.py", "c.py", "--force-exclude")[1] == ["c.py:2 ND405"]
