@@ -37,16 +37,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The old findings by fingerprint, and the paths whose scan they come from, relative to the file's folder."""
+    """The old findings by fingerprint, and the paths whose scan they come from."""
 
     file: Path
-    scanned: frozenset[str] = frozenset()
+    scanned: frozenset[Path] = frozenset()
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 def read_baseline(file: Path, may_be_new: bool) -> Baseline:
     """The baseline in a file; raises UserError for one that is none, or is not there and may not be new."""
-    file = Path(os.path.abspath(file))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
+    file = _absolute(file)
     if not file.parent.is_dir():
         raise UserError(f"the folder {shown(file.parent)} of the baseline {file.name} does not exist: make it first")
     if may_be_new and not file.exists():
@@ -56,7 +56,7 @@ def read_baseline(file: Path, may_be_new: bool) -> Baseline:
         if document["version"] != VERSION:
             raise ValueError("a later version")
         entries = [_entry(row) for row in document["findings"]]
-        scanned = frozenset(map(str, document["scanned"]))
+        scanned = frozenset(_absolute(file.parent / path) for path in document["scanned"])
     except FileNotFoundError:
         raise UserError(f"there is no baseline {shown(file)} yet: --update-baseline makes it") from None
     except OSError as error:
@@ -99,16 +99,14 @@ def updated(report: Report, baseline: Baseline, request: ScanRequest) -> Baselin
     for print_, entry in baseline.entries.items():
         if print_ not in looked_for:
             found[print_] = max(entry, found.get(print_, entry), key=lambda it: it.count)
-    return replace(
-        baseline, scanned=frozenset(_outermost(baseline.scanned | _scanned(baseline, request))), entries=found
-    )
+    return replace(baseline, scanned=_outermost(baseline.scanned | _scanned(request)), entries=found)
 
 
 def write_baseline(baseline: Baseline) -> None:
     """Write the file: sorted, an entry on a line, so that a diff shows what came and what went."""
     rows = ",\n    ".join(json.dumps(_row(entry), ensure_ascii=False) for entry in sorted(baseline.entries.values()))
     findings = f"[\n    {rows}\n  ]" if rows else "[]"
-    scanned = json.dumps(sorted(baseline.scanned), ensure_ascii=False)
+    scanned = json.dumps(sorted(_relative(path, baseline) for path in baseline.scanned), ensure_ascii=False)
     text = f'{{\n  "version": {VERSION},\n  "scanned": {scanned},\n  "findings": {findings}\n}}\n'
     replace_file(baseline.file, text)
 
@@ -152,12 +150,8 @@ def _relative(path: Path, baseline: Baseline) -> str:
 
 def _looked_for(baseline: Baseline, report: Report, request: ScanRequest) -> Iterator[Entry]:
     """The entries that this scan would have found again, were they still there, and those whose file is gone."""
-    asked = (
-        {_relative(request.root / path, baseline) for path in report.coverage.asked}
-        if _complete(report, baseline, request)
-        else set()
-    )
-    asked -= {_relative(request.root / path, baseline) for path in _unexamined(report)}
+    paths = {*report.coverage.asked} - {*_unexamined(report)} if _complete(report, baseline, request) else ()
+    asked = {_relative(request.root / path, baseline) for path in paths}
     for entry in baseline.entries.values():
         ignored = entry.code in request.ignore or (request.select is not None and entry.code not in request.select)
         if (ignored and entry.code in rule_names()) or (entry.advice and not request.pedantic):
@@ -170,8 +164,7 @@ def _complete(report: Report, baseline: Baseline, request: ScanRequest) -> bool:
     """Whether all was scanned that the baseline comes from: a finding may need another file, the one that calls."""
     if request.only is not None or request.stdin is not None or any(it.location is None for it in report.failures):
         return False
-    scanned = _scanned(baseline, request)
-    return set(_outermost(baseline.scanned | scanned)) <= scanned
+    return _outermost(baseline.scanned | _scanned(request)) <= _scanned(request)
 
 
 def _unexamined(report: Report) -> Iterator[str]:
@@ -181,14 +174,18 @@ def _unexamined(report: Report) -> Iterator[str]:
     return (place.path for place in places if place is not None)
 
 
-def _scanned(baseline: Baseline, request: ScanRequest) -> frozenset[str]:
-    return frozenset(_relative(Path(os.path.abspath(path)), baseline) for path in request.paths)  # noqa: PTH100
+def _scanned(request: ScanRequest) -> frozenset[Path]:
+    return frozenset(map(_absolute, request.paths))
 
 
-def _outermost(paths: Iterable[str]) -> list[str]:
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
+
+
+def _outermost(paths: Iterable[Path]) -> frozenset[Path]:
     """Without the paths that lie below another of them."""
-    kept: list[str] = []
-    for path in sorted(paths, key=len):
-        if not any(Path(path).is_relative_to(other) for other in kept):
+    kept: list[Path] = []
+    for path in sorted(paths, key=lambda path: len(path.parts)):
+        if not any(path.is_relative_to(other) for other in kept):
             kept.append(path)
-    return kept
+    return frozenset(kept)

@@ -153,6 +153,18 @@ def test_what_is_left_after_fixes_is_compared(scan) -> None:
     assert notes[1].startswith("old.json is stale: 1 of its findings")
 
 
+def test_a_baseline_in_a_folder_beside_the_code_covers_it_all(scan) -> None:
+    Path("ci").mkdir()
+    Path("src").mkdir()
+    Path("net.py").rename("src/net.py")
+    options = ("--baseline", "ci/old.json")
+    assert scan("src", "ci", *options, "--update-baseline")[0] == 0
+    Path("src/net.py").write_text(IMPORT, encoding="utf-8")
+    assert scan("ci", *options) == (0, [], [])
+    assert scan("src", *options) == (0, [], [])
+    assert scan(".", *options)[2][0].startswith("old.json is stale")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
