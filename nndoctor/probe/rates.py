@@ -10,18 +10,34 @@ from itertools import pairwise
 
 from nndoctor.probe.blame import describe_error
 from nndoctor.probe.schedules import Scheduled
+from nndoctor.thresholds import Threshold
 
 SHORTEST_RUN = 5  # steps of a scheduler; fewer are there to try a script out
-# Below a thousandth of the peak nothing is learned any more. Healthy schedules spend 0 to 0.25 of the run there: cosine
-# to zero 0.02, three steps of 0.1 0.1, polynomials 0.03 to 0.18, an exponential that ends at 1e-4 0.25.
-WORN_OUT, WORN_OUT_SHARE = 1e-3, 0.4
-# A schedule that had come down to a twentieth of its peak and ends above a tenth has climbed back.
-CAME_DOWN, CLIMBED_BACK = 0.05, 0.1
+WORN_OUT = Threshold("NDP14", "worn-out", 1e-3, "Below a thousandth of the peak nothing is learned any more.")
+WORN_OUT_SHARE = Threshold(
+    "NDP14",
+    "worn-out-share",
+    0.4,
+    "Healthy schedules spend 0 to 0.25 of the run with a rate that is worn out: cosine to zero 0.02, three steps of 0.1 "
+    "0.1, polynomials 0.03 to 0.18, an exponential that ends at 1e-4 0.25.",
+)
+CAME_DOWN = 0.05
+CLIMBED_BACK = Threshold(
+    "NDP14",
+    "climbed-back",
+    0.1,
+    "A schedule that was down at a twentieth of its peak and ends above a tenth has climbed.",
+)
 # A restart is a jump: of half the height or more in one step. A cosine past its end climbs in many.
 RESTART = 0.5
 BY_DESIGN = re.compile(r"cycl|restart", re.IGNORECASE)
-# A run that ends above half of the peak, on half of the schedule's length or less, has hardly begun to anneal.
-HARDLY_BEGUN, AT_LEAST_TWICE = 0.5, 2
+HARDLY_BEGUN = Threshold(
+    "NDP14",
+    "hardly-begun",
+    0.5,
+    "A run that ends above half of the peak, on half of the schedule's length or less, has hardly begun to anneal.",
+)
+AT_LEAST_TWICE = 2
 # A schedule has come to its end where it is at a hundredth of the peak and goes no lower for as long again.
 ENDED = 0.01
 ROUNDING = 1e-12
@@ -109,8 +125,10 @@ def _still_rising(course: Course, steps: int) -> Fault | None:
 def _worn_out(course: Course, steps: int) -> Fault | None:
     rates = course.rates[:steps]
     top = max(rates)
-    spent = [step for step, rate in enumerate(rates) if step > rates.index(top) and rate < WORN_OUT * top * (1 - 1e-6)]
-    if len(spent) < WORN_OUT_SHARE * steps:
+    spent = [
+        step for step, rate in enumerate(rates) if step > rates.index(top) and rate < WORN_OUT.value * top * (1 - 1e-6)
+    ]
+    if len(spent) < WORN_OUT_SHARE.value * steps:
         return None
     message = f"the rate falls to less than a thousandth of {top:.3g} after {spent[0]} of {steps} {{unit}}"
     return Fault("falls too early", message, course.end)
@@ -119,7 +137,7 @@ def _worn_out(course: Course, steps: int) -> Fault | None:
 def _hardly_begun(course: Course, steps: int) -> Fault | None:
     end, top = course.end, max(course.rates)
     last = course.rates[steps - 1]
-    if end is None or end < AT_LEAST_TWICE * steps or last < HARDLY_BEGUN * top:
+    if end is None or end < AT_LEAST_TWICE * steps or last < HARDLY_BEGUN.value * top:
         return None
     share = f"{last / top:.0%} of the highest rate"
     message = f"the schedule takes {end} {{unit}} and the run has {steps}: it ends at {share}"
@@ -131,12 +149,12 @@ def _climbed_back(course: Course, steps: int, epochs: int) -> Fault | None:
     rates = course.rates[:steps]
     top = max(rates)
     low = _first_low(rates, CAME_DOWN * top)
-    if low is None or max(rates[low:]) <= CLIMBED_BACK * top:
+    if low is None or max(rates[low:]) <= CLIMBED_BACK.value * top:
         return None
     highest = max(range(low, steps), key=rates.__getitem__)
     jump = max(other - one for one, other in pairwise(rates[low : highest + 1]))
     counts_epochs = steps > epochs and abs(low - epochs) <= 1
-    if jump >= RESTART * (rates[highest] - rates[low]) or (rates[-1] <= CLIMBED_BACK * top and not counts_epochs):
+    if jump >= RESTART * (rates[highest] - rates[low]) or (rates[-1] <= CLIMBED_BACK.value * top and not counts_epochs):
         return None
     lowest, last = rates[low], rates[highest]
     message = f"the rate falls to {lowest:.2g} after {low} of {steps} {{unit}} and climbs back to {last:.2g}"
