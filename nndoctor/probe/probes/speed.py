@@ -14,10 +14,12 @@ from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.pace import REPEATS, WARM_UP, Memory, Times, time_steps, total_memory
 from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 TIME_SHARE = 0.3
-# The loader of healthy models takes 0 to 0.3 of a step, although theirs are small.
-STARVES = 3.0
+STARVES = Threshold(
+    "NDP22", "starves", 3.0, "The loader of healthy models takes 0 to 0.3 of a step, although theirs are small."
+)
 NOTICEABLE = 0.01  # seconds a batch; what is shorter is no wait to speak of
 FEWEST_WAITS = 3
 USABLE = 0.8  # of the memory; the rest is for what operations need while they run
@@ -49,7 +51,7 @@ def typical_wait(waits: Sequence[float]) -> float | None:
 
 def starves(batches: Batches, wait: float, times: Times) -> bool:
     """Whether a loader that reads in the training process itself takes far longer than the step that waits for it."""
-    return batches.is_loader and batches.workers == 0 and wait > max(STARVES * times.step, NOTICEABLE)
+    return batches.is_loader and batches.workers == 0 and wait > max(STARVES.value * times.step, NOTICEABLE)
 
 
 def _summary(batches: Batches, memory: Memory, *, starved: bool) -> str:
