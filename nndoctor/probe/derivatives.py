@@ -14,14 +14,19 @@ from torch import Tensor
 from nndoctor.probe.batch import map_tensors, tensors
 from nndoctor.probe.functions import FunctionCall
 from nndoctor.probe.session import seed_everything
+from nndoctor.thresholds import Threshold
 
 ROWS = 4  # of a batch; a function of fewer examples is as right or wrong
 POINTS = 16  # elements of each input that are changed, one after the other
 CHANGES = (1e-6, 1e-5)  # of the size of the input; both must give the same derivative
 # Of the larger one, by how much two estimates of a smooth function may differ: 1e-9 to 1e-4.
 SMOOTH = 1e-3
-# A backward that is meant to be exact is off by 1e-9 to 1e-6, an approximated one (GELU by tanh) by 1e-3.
-WRONG = 0.02
+WRONG = Threshold(
+    "NDP16",
+    "wrong",
+    0.02,
+    "A backward that is meant to be exact is off by 1e-9 to 1e-6, an approximated one (GELU by tanh) by 1e-3.",
+)
 FEWEST = 4  # points at which a derivative must be known
 WRONG_SHARE = 0.25
 NOTHING = 1e-8  # of the largest derivative
@@ -60,7 +65,7 @@ class Check:
     def wrong(self) -> list[tuple[float, float]]:
         """Those of the known that do not agree."""
         least = NOTHING * self.scale
-        return [(m, c) for m, c in self.known if abs(m - c) > WRONG * max(abs(m), abs(c)) + least]
+        return [(m, c) for m, c in self.known if abs(m - c) > WRONG.value * max(abs(m), abs(c)) + least]
 
     @property
     def is_wrong(self) -> bool:
