@@ -18,7 +18,7 @@ WORN_OUT_SHARE = Threshold(
     "NDP14",
     "worn-out-share",
     0.4,
-    "Healthy schedules spend 0 to 0.25 of the run with a rate that is worn out: cosine to zero 0.02, three steps of 0.1 "
+    "Healthy schedules spend 0 to 0.25 of the run with a worn-out rate: cosine to zero 0.02, three steps of 0.1 "
     "0.1, polynomials 0.03 to 0.18, an exponential that ends at 1e-4 0.25.",
 )
 CAME_DOWN = 0.05
