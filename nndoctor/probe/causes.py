@@ -152,6 +152,8 @@ CAUSES: Mapping[str, Cause] = {
     "inputs fade": Cause(Stage.MODEL, MUTE - {"inputs ignored", "inputs fade"}, (), REPEAT),
     "constant": Cause(Stage.MODEL, MUTE, ("ND109", "ND110"), "Print its output for two examples: it is the same."),
     "not used": Cause(Stage.MODEL),
+    "argument ignored": Cause(Stage.MODEL),
+    "capacity without effect": Cause(Stage.MODEL, MUTE | RATES, (), REPEAT),
     # start
     "same units": Cause(Stage.START, MUTE | RATES | {"dead units", "vanishing"}, ("ND412",)),
     "dead units": Cause(
@@ -160,6 +162,7 @@ CAUSES: Mapping[str, Cause] = {
     "exploding": Cause(Stage.START, MUTE | RATES | LARGE - {"exploding"} | {"not finite"}, (), TRAIN_BOTH),
     "saturated units": Cause(Stage.START, MUTE | RATES | {"vanishing"}, (), TRAIN_BOTH),
     "vanishing": Cause(Stage.START, MUTE | RATES, ("ND414",), TRAIN_BOTH),
+    "weights hidden by batch norm": Cause(Stage.START, MUTE | RATES, (), TRAIN_BOTH),
     "large outputs": Cause(Stage.START, RATES, (), TRAIN_BOTH),
     "bias far from the targets": Cause(Stage.START, RATES, (), TRAIN_BOTH),
     "zero gradient": Cause(Stage.START, frozenset({"only the bias learns", "no signal"}), (), REPEAT),
@@ -208,6 +211,9 @@ CAUSES: Mapping[str, Cause] = {
     # symptoms
     "not finite": Cause(Stage.SYMPTOM, RATES | {"lost in bfloat16"}),
     "dead outputs": Cause(Stage.SYMPTOM),
+    "slow loader": Cause(
+        Stage.SYMPTOM, frozenset(), ("ND706",), "Time a pass over the loader alone, with workers and without."
+    ),
     "only the bias learns": Cause(Stage.SYMPTOM, RATES, (), REPEAT),
     "no signal": Cause(Stage.SYMPTOM, RATES, (), REPEAT),
 }

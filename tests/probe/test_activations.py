@@ -17,6 +17,8 @@ from nndoctor.probe.activity import watch
 RULE = load_rule("NDP09")
 TITLES: dict[str, Any] = {"ids": lambda example: example.title}
 CAUSES = {
+    "batchnorm_hides_large_weights": "weights hidden by batch norm",
+    "batchnorm_hides_small_weights": "weights hidden by batch norm",
     "dead_relu_conv": "dead units",
     "dead_relu_init": "dead units",
     "exploding_cell": "exploding",
@@ -102,3 +104,63 @@ def test_a_model_without_a_loss_is_measured_by_its_outputs() -> None:
     result, findings = measured("NDP09", made)
     assert findings == []
     assert result.measurements["layers"] == 2
+
+
+def stack(depth: int, start: Any, width: int = 64) -> nn.Module:
+    """Layers with a batch norm behind each, whose weights `start` draws."""
+    parts = [part for _ in range(depth) for part in (nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU())]
+    for part in parts:
+        if isinstance(part, nn.Linear):
+            start(part.weight)
+    return nn.Sequential(*parts, nn.Linear(width, 10))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "start",
+    [
+        nn.init.kaiming_normal_,
+        nn.init.xavier_uniform_,
+        nn.init.orthogonal_,
+        lambda weight: nn.init.normal_(weight, std=0.02),
+        lambda weight: weight,
+    ],
+    ids=["kaiming", "xavier", "orthogonal", "0.02", "of torch"],
+)
+def test_ordinary_weights_behind_batch_norms_are_not_hidden(start: Any, seed: int) -> None:
+    made = subject(
+        request={"seed": seed},
+        build_model=lambda: stack(12, start),
+        loader=lambda: [(points(32, 64), labels())],
+        loss=nn.CrossEntropyLoss(),
+    )
+    result, findings = measured("NDP09", made)
+    assert findings == []
+    assert 0.1 < float(result.measurements["gain of a layer"] or 0) < 2
+
+
+def test_hidden_weights_say_which_way_and_how_far() -> None:
+    (finding,) = measured("NDP09", zoo.subject("batchnorm_hides_large_weights"))[1]
+    assert "hide weights that start too large: a layer multiplies the size of its inputs by 1" in finding.message
+    assert "learn slower" in finding.treatment
+    (finding,) = measured("NDP09", zoo.subject("batchnorm_hides_small_weights"))[1]
+    assert "hide weights that start too small" in finding.message
+    assert "learn faster" in finding.treatment
+
+
+def test_the_batch_norms_are_back_afterwards() -> None:
+    made = zoo.subject("batchnorm_hides_large_weights")
+    measured("NDP09", made)
+    norms = [module for module in made.model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert not any("forward" in vars(norm) for norm in norms)
+
+
+def test_numbers_that_overflow_without_batch_norms() -> None:
+    made = subject(
+        build_model=lambda: stack(30, lambda weight: nn.init.normal_(weight, std=40.0)),
+        loader=lambda: [(points(32, 64), labels())],
+        loss=nn.CrossEntropyLoss(),
+    )
+    (finding,) = measured("NDP09", made)[1]
+    assert finding.message.endswith("without the norms the layers overflow")

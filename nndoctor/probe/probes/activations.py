@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from nndoctor.findings import Confidence, Figure, Finding, Location, Series
 from nndoctor.probe.activity import LAYERS, RECTIFIERS, Reading, watch
 from nndoctor.probe.blame import source_line
+from nndoctor.probe.bypass import Bare, watch_bare
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.layers import place_of
 from nndoctor.probe.registry import Outcome, finding, probe
@@ -39,6 +41,22 @@ VANISHED = Threshold(
     "stack of layers as torch initialises them loses 0.6 of it a layer, so that ten keep 1e-4.",
 )
 
+GROWN = Threshold(
+    "NDP09",
+    "grown",
+    4.0,
+    "By what the layer in the middle multiplies the size of its input: 0.5 to 1.6 in healthy models with batch norm, "
+    "0.14 with DCGAN's weights in a narrow model, 5 to 12 with weights drawn from N(0, 1).",
+)
+SHRUNK = Threshold("NDP09", "shrunk", 0.03, "The same on the other side: 0.01 with weights a hundred times too small.")
+HIDDEN = Threshold(
+    "NDP09",
+    "hidden",
+    1e3,
+    "Without its batch norms the largest layer by the smallest of a model with such layers; below it they are too few "
+    "to do harm.",
+)
+
 
 @probe("NDP09")
 def activations(subject: Subject, effort: Effort) -> Outcome:
@@ -54,12 +72,16 @@ def activations(subject: Subject, effort: Effort) -> Outcome:
         or next(_vanishing(subject, layers), None)
         or next(_constant(subject, readings), None)
     )
+    with subject.sandbox():
+        bare = watch_bare(subject, batches[0])
+    if bare is not None and found is None:
+        found = next(_hidden(subject, bare), None)
     return Outcome(
         summary=_summary(readings, layers),
         findings=(found,) if found else (),
-        measurements=_figures(readings, layers),
+        measurements=_figures(readings, layers) | _bare_figures(bare),
         series=_series(readings, layers),
-        steps=len(batches),
+        steps=len(batches) + (bare is not None),
     )
 
 
@@ -70,6 +92,15 @@ def _figures(readings: list[Reading], layers: list[Reading]) -> dict[str, Figure
         "largest share of saturated units": max((each.saturated for each in readings), default=0.0),
         "largest layer by the first": _growth(layers),
         "gradient of the first layers by the last": _gradient_ratio(layers),
+    }
+
+
+def _bare_figures(bare: Bare | None) -> dict[str, Figure]:
+    if bare is None:
+        return {}
+    return {
+        "gain of a layer": bare.gain,
+        "largest layer by the smallest, without batch norms": bare.spread,
     }
 
 
@@ -189,6 +220,25 @@ def _vanishing(subject: Subject, layers: list[Reading]) -> Iterator[Finding]:
         "Put ReLU or GELU between the layers in place of sigmoid or tanh, start the weights with "
         "nn.init.kaiming_uniform_, and add residual connections or norms.",
         place_of(subject, first.module)[0],
+    )
+
+
+def _hidden(subject: Subject, bare: Bare) -> Iterator[Finding]:
+    """Weights whose size a batch norm puts right; they learn at a rate that is off by its square."""
+    if SHRUNK.value <= bare.gain <= GROWN.value or bare.spread <= HIDDEN.value:
+        return
+    grows = bare.gain > 1
+    gain, reading = bare.gains[-1 if grows else 0]
+    apart = "overflow" if math.isinf(bare.spread) else f"are up to {bare.spread:.1g} times apart in size"
+    yield _finding(
+        subject,
+        reading,
+        "weights hidden by batch norm",
+        f"the batch norms hide weights that start too {'large' if grows else 'small'}: a layer multiplies the size of "
+        f"its inputs by {bare.gain:.2g}, and without the norms the layers {apart}",
+        f"Start the weights with nn.init.kaiming_normal_(weight, nonlinearity='relu'): those of `{reading.module}` are "
+        f"{max(gain, 1 / gain):.3g} times too {'large' if grows else 'small'}, and with a batch norm behind them they "
+        f"learn {'slower' if grows else 'faster'} by the square of it.",
     )
 
 
