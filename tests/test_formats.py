@@ -60,11 +60,12 @@ def test_github_gives_no_columns_of_several_lines() -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_github_names_what_could_not_be_examined() -> None:
-    first, second, third = map(obeyed_by_the_runner, github.render(PROBE).splitlines())
+    first, second, third, fourth = map(obeyed_by_the_runner, github.render(PROBE).splitlines())
     assert (first[0], first[1]["file"], first[1]["line"]) == ("warning", "model.py", "44")
     assert second[0] == "error"
     assert (second[1]["file"], second[1]["line"], second[2]) == ("bad.py", "3", "cannot parse it")
     assert third[1:] == ({"title": "NDP03 could not examine this"}, "NDP03 raised: lower the batch size")
+    assert fourth == ("notice", {"title": "nndoctor probe"}, "loss: `nn.MSELoss`")
 
 
 def test_github_counts_paths_from_the_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +77,10 @@ def test_github_counts_paths_from_the_checkout(checkout: Path, monkeypatch: pyte
 @pytest.mark.usefixtures("checkout")
 def test_nothing_of_the_user_s_commands_the_runner() -> None:
     lines = github.render(NASTY_REPORT).splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         name, properties, message = obeyed_by_the_runner(line)
-        assert name == "error"
+        assert name == ("notice" if line is lines[-1] else "error")
         assert set(properties) <= {"file", "line", "endLine", "col", "endColumn", "title"}
         assert "::error::x,y:%0A##[add-mask]z" in message
         assert not set(OBEYED) & set(line)
@@ -131,7 +132,7 @@ def test_gitlab_holds_nothing_that_a_terminal_obeys() -> None:
 # Of the schema that Jenkins publishes: the attributes of each element, and what it may hold.
 JUNIT = {
     "testsuites": ({"name", "tests", "failures", "errors", "time"}, {"testsuite"}),
-    "testsuite": ({"name", "tests", "failures", "errors", "time", "skipped"}, {"testcase"}),
+    "testsuite": ({"name", "tests", "failures", "errors", "time", "skipped"}, {"testcase", "system-out"}),
     "testcase": ({"name", "classname", "time"}, {"failure", "error", "skipped", "system-out"}),
     "failure": ({"type", "message"}, set()),
     "error": ({"type", "message"}, set()),
@@ -147,7 +148,7 @@ def junit_suite(report: Report) -> ElementTree.Element:
         assert set(element.attrib) <= attributes
         assert {child.tag for child in element} <= children
     [suite] = root
-    assert int(suite.get("tests", "")) == len(suite)
+    assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
     for tag, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         assert int(suite.get(count, "")) == len(suite.findall(f"testcase/{tag}"))
     return suite
@@ -171,7 +172,7 @@ def test_junit_has_a_failed_test_for_each_finding() -> None:
 
 
 def test_junit_of_probes() -> None:
-    cases = {case.get("name"): [child.tag for child in case] for case in junit_suite(PROBE)}
+    cases = {case.get("name"): [child.tag for child in case] for case in junit_suite(PROBE).iter("testcase")}
     assert cases == {
         "NDP04 gradient-isolation at train.py:net": ["failure"],
         "ND001 at bad.py:3:7": ["error"],
@@ -188,7 +189,7 @@ def test_junit_of_a_clean_scan_has_a_test_that_passed() -> None:
 
 def test_junit_is_xml_whatever_the_user_wrote() -> None:
     suite = junit_suite(NASTY_REPORT)
-    assert len(suite) == 5
+    assert [child.tag for child in suite] == ["testcase"] * 5 + ["system-out"]
     text = "".join(suite.itertext()) + "".join(value for element in suite.iter() for value in element.attrib.values())
     assert "<b>&amp;]]>" in text
     assert not set(OBEYED + "\ufffe\uffff\ud800") & set(text)

@@ -129,7 +129,9 @@ def test_sarif_of_a_probe() -> None:
     assert result["properties"]["measurements"] == {"influence": 0.61234, "worst": "inf"}
     [invocation] = run["invocations"]
     assert invocation["executionSuccessful"] is False
-    assert [note["descriptor"]["id"] for note in invocation["toolExecutionNotifications"]] == ["ND001", "NDP03"]
+    *failures, note = invocation["toolExecutionNotifications"]
+    assert [failure["descriptor"]["id"] for failure in failures] == ["ND001", "NDP03"]
+    assert (note["level"], note["message"]["text"]) == ("note", "loss: `nn.MSELoss`")
 
 
 def test_sarif_of_a_finding_without_a_place() -> None:

@@ -125,7 +125,7 @@ CAUSES: Mapping[str, Cause] = {
     # model
     "batch mixed by view": Cause(Stage.MODEL, SMALLER, ("ND501", "ND502", "ND504")),
     "batch taken for time": Cause(Stage.MODEL, SMALLER, ("ND418",)),
-    "softmax over the batch": Cause(Stage.MODEL, SMALLER, ("ND110",)),
+    "softmax over the batch": Cause(Stage.MODEL, SMALLER | {"softmax over the wrong dimension"}, ("ND110",)),
     "statistic of the batch": Cause(Stage.MODEL, SMALLER),
     "rows of other examples": Cause(Stage.MODEL, SMALLER),
     "batch statistics in eval mode": Cause(Stage.MODEL, SMALLER, ("ND410",)),

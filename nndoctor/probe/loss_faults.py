@@ -17,7 +17,8 @@ from nndoctor.probe.errors import SubjectError
 from nndoctor.probe.fitting import calm
 from nndoctor.probe.floors import lowest_loss
 from nndoctor.probe.memorising import Start
-from nndoctor.probe.operations import line_before_loss
+from nndoctor.probe.operations import Place, line_before_loss, line_of_outputs
+from nndoctor.probe.outputs import are_logarithms, are_probabilities
 from nndoctor.probe.ranges import SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS
 from nndoctor.probe.subject import Split, Subject, TaskKind
@@ -27,7 +28,12 @@ def diagnose_start(subject: Subject, start: Start) -> Diagnosis | None:
     """What is wrong before any step: no graph, shapes that broadcast, a loss that rewards wrong answers."""
     if not start.learnable:
         return no_graph(subject)
-    return _broadcast(subject, start) or _normalised(subject, start) or _wrong_sign(subject, start)
+    return (
+        _broadcast(subject, start)
+        or _wrong_dimension(subject, start)
+        or _normalised(subject, start)
+        or _wrong_sign(subject, start)
+    )
 
 
 def no_graph(subject: Subject) -> Diagnosis:
@@ -95,6 +101,38 @@ def _squared_error(output: Tensor, target: Tensor) -> Tensor:
 
 def _absolute_error(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean()
+
+
+def _wrong_dimension(subject: Subject, start: Start) -> Diagnosis | None:
+    """Outputs that are probabilities, or their logarithms, along another dimension than that of the classes."""
+    output = start.output
+    if output is None or output.ndim < 2 or subject.task.kind not in CLASS_TASKS:
+        return None
+    classes = subject.task.class_dim % output.ndim
+    sums_to_one = [dim for dim in range(output.ndim) if output.shape[dim] > 1 and _are_normalised(output, dim)]
+    if not sums_to_one or classes in sums_to_one:
+        return None
+    place, line = place_of_outputs(subject, start)
+    return Diagnosis(
+        "softmax over the wrong dimension",
+        f"outputs of shape {tuple(output.shape)} are probabilities over dimension {sums_to_one[0]}, and the classes "
+        f"are in dimension {classes}",
+        f"Take the softmax over the classes: dim={classes} in place of dim={sums_to_one[0]}.",
+        Confidence.CERTAIN,
+        place,
+        line,
+    )
+
+
+def _are_normalised(output: Tensor, dim: int) -> bool:
+    return are_probabilities(output, dim) or are_logarithms(output, dim)
+
+
+def place_of_outputs(subject: Subject, start: Start) -> Place:
+    """Where the last operation that gave the outputs is written."""
+    with subject.sandbox():
+        calm(subject.model)
+        return line_of_outputs(subject, clone(start.batch))
 
 
 def _normalised(subject: Subject, start: Start) -> Diagnosis | None:

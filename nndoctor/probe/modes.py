@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,9 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.probe.batch import Batch, clone, tensors
 from nndoctor.probe.fitting import calm, descend
+from nndoctor.probe.ownership import RESHAPES
 from nndoctor.probe.recording import Operation, Recording, compare, record
 from nndoctor.probe.subject import Subject
 from nndoctor.probe.sweep import user_optimizer
+
+# Operations that only arrange what they are given.
+MOVES = RESHAPES | {"flatten", "squeeze", "unsqueeze", "permute", "transpose", "contiguous", "__getitem__", "float"}
+DROPOUT = re.compile(r"(alpha_|feature_)?dropout(\d?d)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,25 @@ def _input_variances(norms: dict[str, _BatchNorm]) -> Iterator[dict[str, list[fl
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def dropped_outputs(subject: Subject, batch: Batch) -> tuple[Operation, float] | None:
+    """The dropout that gives the main output in train mode, and the share of it that is zero; keep it in a sandbox."""
+    kept: list[Tensor] = []
+
+    def outputs() -> list[Tensor]:
+        kept.append(subject.output_tensor(subject.forward(subject.model, batch)))
+        return kept
+
+    subject.model.train()
+    with torch.no_grad():
+        recording = record(outputs, subject.model)
+    last = next(iter(recording.sources[0]), None)
+    while last is not None and recording.operations[last].name in MOVES:
+        last = next(iter(recording.operations[last].inputs), None)
+    if last is None or not DROPOUT.fullmatch(recording.operations[last].name):
+        return None
+    return recording.operations[last], float((kept[0] == 0).float().mean())
 
 
 def random_in_eval(subject: Subject, batch: Batch) -> Operation | None:

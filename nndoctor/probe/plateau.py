@@ -11,9 +11,9 @@ from nndoctor.probe.batch import clone
 from nndoctor.probe.diagnosis import Diagnosis
 from nndoctor.probe.fitting import adam, calm
 from nndoctor.probe.floors import input_groups
-from nndoctor.probe.loss_faults import no_graph
+from nndoctor.probe.loss_faults import no_graph, place_of_outputs
 from nndoctor.probe.memorising import LEARNED, Attempt
-from nndoctor.probe.operations import Place, first_bad_operation, line_of_outputs
+from nndoctor.probe.operations import first_bad_operation
 from nndoctor.probe.ranges import RELU, SOFTMAX
 from nndoctor.probe.references import CLASS_TASKS, first_tensor
 from nndoctor.probe.subject import Subject
@@ -50,7 +50,7 @@ def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
         return None
     name = start.confined.name
     twice = name == SOFTMAX  # only counted where the loss applies one too
-    place, line = _place_of_outputs(subject, attempt)
+    place, line = place_of_outputs(subject, attempt.start)
     return Diagnosis(
         "softmax twice" if twice else f"{name} on the outputs",
         f"the outputs come from a {name}, and with them this loss cannot fall below {floor:.4g}"
@@ -60,12 +60,6 @@ def _confined(subject: Subject, attempt: Attempt) -> Diagnosis | None:
         place,
         line,
     )
-
-
-def _place_of_outputs(subject: Subject, attempt: Attempt) -> Place:
-    with subject.sandbox():
-        calm(subject.model)
-        return line_of_outputs(subject, clone(attempt.start.batch))
 
 
 def _explains(floor: float, attempt: Attempt) -> bool:
@@ -162,7 +156,7 @@ def _dead_outputs(subject: Subject, attempt: Attempt) -> Diagnosis | None:
     dead = sorted(set((~units.any(dim=1)).nonzero().flatten().tolist()) & set(labels.flatten().tolist()))
     if not dead:
         return None
-    place, line = _place_of_outputs(subject, attempt)
+    place, line = place_of_outputs(subject, attempt.start)
     named = ", ".join(str(unit) for unit in dead[:SHOWN]) + (", ..." if len(dead) > SHOWN else "")
     return Diagnosis(
         "dead outputs",

@@ -9,10 +9,11 @@ from nndoctor.report.text import printable
 
 
 def render(report: Report) -> str:
-    """`path:line:column: severity: CODE message` for each finding, then failures and probes; empty if there is none."""
+    """`path:line:column: severity: CODE message` for each finding, then failures, probes and notes; else empty."""
     lines = [_finding(finding, report.target) for finding in report.findings]
     lines += [_failure(failure, report.target) for failure in report.failures]
     lines += [_probe(probe, report.target) for probe in report.probes]
+    lines += [f"{report.target}: note: {note}" for note in report.notes]
     return "".join(printable(line) + "\n" for line in lines)
 
 

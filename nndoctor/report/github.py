@@ -29,9 +29,10 @@ def inert(text: str) -> str:
 
 
 def render(report: Report) -> str:
-    """A command for each finding and each failure; empty if there is none."""
+    """A command for each finding and each failure, and one for all notes; empty if there are none."""
     lines = [_finding(finding) for finding in report.findings]
     lines += [_failure(failure) for failure in report.failures]
+    lines += [_command("notice", None, f"nndoctor {report.command}", *report.notes)] if report.notes else []
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -27,7 +27,10 @@ def render(report: Report) -> str:
     }
     suites = Element("testsuites", counts)
     skipped = sum(case.find("skipped") is not None for case in cases)
-    SubElement(suites, "testsuite", {**counts, "skipped": str(skipped)}).extend(cases)
+    suite = SubElement(suites, "testsuite", {**counts, "skipped": str(skipped)})
+    suite.extend(cases)
+    if report.notes:
+        SubElement(suite, "system-out").text = "\n".join(map(_line, report.notes))
     ElementTree.indent(suites)
     # ASCII with references for the rest: right in whatever encoding the stream has
     document: bytes = ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True)

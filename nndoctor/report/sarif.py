@@ -74,6 +74,7 @@ def _help(rule: Rule) -> str:
 def _invocation(report: Report) -> Node:
     failed = exit_status(report, Severity.ERROR, exit_zero=True) == COULD_NOT_RUN
     notifications = [_notification(failure) for failure in report.failures]
+    notifications += [{"level": "note", "message": _message(note)} for note in report.notes]
     return {"executionSuccessful": not failed, "toolExecutionNotifications": notifications}
 
 

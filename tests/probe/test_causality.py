@@ -19,7 +19,7 @@ from nndoctor.probe.foretelling import read_foretelling
 
 RULE = load_rule("NDP05")
 SICK = [name for name, code in zoo.SICK.items() if code == "NDP05"]
-SEQUENCE_MODELS = ("gpt2", "language_model_sequence_first", "nanogpt")
+SEQUENCE_MODELS = ("gpt2", "language_model_sequence_first", "mixture_of_experts", "nanogpt")
 ADVICE = {
     "bidirectional_language_model": "bidirectional=False",
     "causal_mask_missing": "scores.masked_fill(torch.ones(T, T).triu(1).bool()",

@@ -22,12 +22,15 @@ MESSAGES = {
     "label_too_high": "the targets of batch 2 hold 10, and the model has 10 outputs",
     "leaking_split": "29 of 64 validation examples are training examples too",
     "nan_in_data": "batch 2 holds NaN in 1 of 640 values of `0`",
+    "oversampled_before_split": "validation examples are training examples too",
     "pixels_as_bytes": "pixels reach `first` as whole numbers",
     "rare_positives": "96% of the labels are 0",
+    "same_sentence": "all 128 examples have the same inputs",
     "same_workers": "each of the 2 workers gives the same examples",
     "saturated_sigmoid": "inputs reach `hidden` unscaled",
     "sorted_by_label": "the labels come in runs: 3 changes",
     "sorted_labels": "the labels come in runs: 9 changes",
+    "workers_draw_alike": "each of the 2 workers gives the same examples",
 }
 RAW = ["raw_inputs"]  # found by its first loss too
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from nndoctor.findings import Confidence, Figure, Finding, Location, Series
 from nndoctor.probe.activity import LAYERS, RECTIFIERS, Reading, watch
+from nndoctor.probe.attention import misnormalised
 from nndoctor.probe.blame import source_line
 from nndoctor.probe.bypass import Bare, watch_bare
 from nndoctor.probe.effort import Effort
@@ -71,6 +72,7 @@ def activations(subject: Subject, effort: Effort) -> Outcome:
         or next(_exploding(subject, layers), None)
         or next(_vanishing(subject, layers), None)
         or next(_constant(subject, readings), None)
+        or next(_over_the_wrong_dimension(subject), None)
     )
     with subject.sandbox():
         bare = watch_bare(subject, batches[0])
@@ -239,6 +241,29 @@ def _hidden(subject: Subject, bare: Bare) -> Iterator[Finding]:
         f"Start the weights with nn.init.kaiming_normal_(weight, nonlinearity='relu'): those of `{reading.module}` are "
         f"{max(gain, 1 / gain):.3g} times too {'large' if grows else 'small'}, and with a batch norm behind them they "
         f"learn {'slower' if grows else 'faster'} by the square of it.",
+    )
+
+
+def _over_the_wrong_dimension(subject: Subject) -> Iterator[Finding]:
+    """Attention whose weights are made to sum to 1 over the queries, the heads or the batch."""
+    batch = subject.batches.first(1)[0]
+    with subject.sandbox():
+        subject.model.eval()
+        found = misnormalised(lambda: subject.forward(subject.model, batch), subject.model)
+    if found is None:
+        return
+    keys = len(found.shape) - 1
+    where = f" in `{found.module}`" if found.module else ""
+    place = found.location
+    yield finding(
+        "NDP09",
+        f"the softmax{where} runs over dimension {found.dim} of scores {found.shape}, and its weights are then summed "
+        f"over dimension {keys}: what a query gathers does not add up to 1",
+        treatment=f"Take the softmax over the keys: dim=-1 in place of dim={found.dim}.",
+        confidence=Confidence.LIKELY,
+        location=place or subject.location,
+        source_line=source_line(place.path, place.line) if place else subject.source_line,
+        measurements={"cause": "softmax over the wrong dimension", "module": found.module, "dimension": found.dim},
     )
 
 

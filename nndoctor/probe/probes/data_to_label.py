@@ -86,7 +86,7 @@ def _pairs(subject: Subject, batches: list[Batch]) -> Pairs:
         raise NotApplicableError("the batches have examples of different shapes, which no baseline compares")
     values = torch.cat(targets)
     if subject.task.kind is not TaskKind.CLASSIFICATION:
-        scaled = values.flatten(1).double()
+        scaled = values.reshape(len(values), -1).double()
         return Pairs(torch.cat(inputs), scaled / scaled.std(0).clamp_min(1e-12))
     labels = read_labels(subject, batches)
     if labels is None:
@@ -135,7 +135,8 @@ def _held_out(subject: Subject, effort: Effort) -> float | None:
         descend(subject, steps, adam(subject.model, RATE), deadline=deadline)
         with torch.no_grad():
             outputs = [subject.output_tensor(subject.compute_loss(subject.model, clone(each))[1]) for each in unseen]
-    foretold = torch.cat(outputs).flatten(1).double()
+    foretold = torch.cat(outputs).double()
+    foretold = foretold.reshape(len(foretold), -1)
     targets = _pairs(subject, unseen).targets
     if subject.task.kind is TaskKind.CLASSIFICATION:
         targets = F.one_hot(torch.tensor(_labels(subject, unseen)), foretold.shape[1]).to(foretold)
