@@ -26,6 +26,7 @@ EXCLUDED_FOLDERS = frozenset(
         "build", "dist", "node_modules", "site-packages", "venv",
     }
 )  # fmt: skip
+OF_THE_CLONE = os.path.join(".git", "info", "exclude")  # what one user ignores, without telling the others
 ENVIRONMENT_MARK = "pyvenv.cfg"  # a virtual environment by any other name
 
 
@@ -143,16 +144,18 @@ def _inherited(top: str) -> tuple[_Patterns, ...]:
             return ()  # not in a repository
         folder = parent
         found += _read(folder)
+    found += _read(folder, OF_THE_CLONE)
     patterns = tuple(reversed(found))
     return () if _verdict(top + os.sep, patterns) else patterns
 
 
-def _read(folder: str) -> list[_Patterns]:
+def _read(folder: str, name: str = ".gitignore") -> list[_Patterns]:
     try:
-        text = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace")
+        lines = Path(folder, name).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return [_Patterns(folder, _compile(text.splitlines()))]
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    return [_Patterns(folder, _compile(patterns))] if patterns else []
 
 
 def _compile(lines: Sequence[str]) -> GitIgnoreSpec:

@@ -85,6 +85,14 @@ def test_gitignore_of_the_repository_above_is_honoured(root: Path) -> None:
     assert found(root, "other") == ["other/x.py"], "the user has named it"
 
 
+def test_what_one_clone_ignores_is_honoured_and_weaker_than_gitignore(root: Path) -> None:
+    tree(root, ".git/info/exclude", "a.py", "old.py", "sub/a.py", "sub/old.py")
+    (root / ".git" / "info" / "exclude").write_text("# mine\n\nold.py\na.py\n", encoding="utf-8")
+    ignore(root, "!a.py")
+    assert found(root) == ["a.py", "sub/a.py"]
+    assert found(root, "sub") == ["sub/a.py"]
+
+
 def test_gitignore_above_means_nothing_outside_a_repository(root: Path) -> None:
     tree(root, "sub/old.py")
     ignore(root, "old.py")
