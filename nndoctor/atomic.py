@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 PERMISSIONS = 0o666  # of a new file, less what the umask takes away
@@ -11,6 +10,8 @@ PERMISSIONS = 0o666  # of a new file, less what the umask takes away
 
 def replace_bytes(file: Path, data: bytes) -> None:
     """Write the file, which keeps its mode; raises OSError where that is refused, and then leaves nothing behind."""
+    import tempfile
+
     mode = file.stat().st_mode if file.exists() else PERMISSIONS & ~_umask()
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from nndoctor.exhibits import Exhibit
+if TYPE_CHECKING:
+    from nndoctor.exhibits import Exhibit
 
 Figure = float | int | str | bool | None
 """One measured value as it is reported."""

@@ -70,6 +70,7 @@ def test_the_json_form_is_documented() -> None:
     parts = {
         "tool": document["tool"],
         "summary": document["summary"],
+        "summary.not_examined": document["summary"]["not_examined"],
         "findings": document["findings"][0],
         "findings[].evidence": document["findings"][0]["evidence"][0],
         "findings[].fix": document["findings"][0]["fix"],

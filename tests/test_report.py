@@ -336,6 +336,7 @@ def test_json_of_a_finding() -> None:
             "command": "scan",
             "target": "train.py",
             "files": 4,
+            "not_examined": {"without_torch": 0, "unparsed": 0, "cells": 0, "unchanged": 0},
             "errors": 1,
             "warnings": 0,
             "infos": 0,

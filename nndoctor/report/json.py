@@ -8,7 +8,19 @@ from collections import Counter
 from typing import Any
 
 from nndoctor import __version__
-from nndoctor.findings import Edit, Evidence, Failure, Finding, Fix, Location, ProbeResult, Report, Series, Severity
+from nndoctor.findings import (
+    Coverage,
+    Edit,
+    Evidence,
+    Failure,
+    Finding,
+    Fix,
+    Location,
+    ProbeResult,
+    Report,
+    Series,
+    Severity,
+)
 from nndoctor.report.fingerprints import fingerprints
 
 VERSION = 1
@@ -38,12 +50,22 @@ def _summary(report: Report) -> dict[str, Any]:
         "command": report.command,
         "target": report.target,
         "files": report.files,
+        "not_examined": _not_examined(report.coverage),
         "errors": report.count(Severity.ERROR),
         "warnings": report.count(Severity.WARNING),
         "infos": report.count(Severity.INFO),
         "failures": len(report.failures),
         "by_rule": dict(sorted(Counter(finding.code for finding in report.findings).items())),
         "notes": list(report.notes),
+    }
+
+
+def _not_examined(coverage: Coverage) -> dict[str, int]:
+    return {
+        "without_torch": coverage.without_torch,
+        "unparsed": coverage.unparsed,
+        "cells": coverage.cells,
+        "unchanged": coverage.unchanged,
     }
 
 

@@ -86,7 +86,7 @@ class Cache:
         if not self._folder.is_dir():
             return {}
         found = ((part, self._entry(part)) for part in parts)
-        return {part: entry.verdict for part, entry in found if entry is not None and self._holds(entry)}
+        return {part: entry[0] for part, entry in found if entry is not None and self._holds(entry[1])}
 
     def keep(self, part: Part, verdict: Verdict, asked: Asked) -> None:
         """Keep a verdict; not where the doctor failed, nor where a file changed meanwhile."""
@@ -95,7 +95,7 @@ class Cache:
         unsure = any(failure.code is None for failure in verdict.failures) or "" in asked.contents.values()
         changed = any(content != self._disk.digest(file) for file, content in read.items())
         if self._writable and not unsure and not changed:
-            data = encode(Entry(verdict, others, asked.names))
+            data = encode((verdict, Asked(others, asked.names)))
             self._writable = len(data) > MAX_ENTRY or self._write(self._path(part), data)
 
     def prune(self) -> None:
@@ -124,10 +124,11 @@ class Cache:
         data = _read(self._path(part))
         return decode(data) if data is not None else None
 
-    def _holds(self, entry: Entry) -> bool:
-        names = ((folder, name, there) for folder, names in entry.names.items() for name, there in names.items())
+    def _holds(self, asked: Asked) -> bool:
+        """Whether the disk would give the same answers."""
+        names = ((folder, name, there) for folder, names in asked.names.items() for name, there in names.items())
         return all(self._disk.holds(folder, name) == there for folder, name, there in names) and all(
-            content and self._disk.digest(file) == content for file, content in entry.contents.items()
+            content and self._disk.digest(file) == content for file, content in asked.contents.items()
         )
 
     def _write(self, path: str, data: bytes) -> bool:

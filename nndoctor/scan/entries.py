@@ -6,13 +6,14 @@ A cache may come with somebody else's repository. What is read from it makes val
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TypeVar
 
-from nndoctor.catalog import rule_names
+from nndoctor.catalog import rule_files
 from nndoctor.findings import Confidence, Edit, Evidence, Failure, Finding, Fix, Location, Severity
-from nndoctor.scan.suppressions import Directive, Usage
+from nndoctor.scan.directives import Directive, Usage
+from nndoctor.scan.disk import Asked
 from nndoctor.scan.verdict import Examined, Verdict
 
 MAX_NUMBER = 10**9  # of a line or column: no file that we read has more
@@ -21,26 +22,22 @@ Value = TypeVar("Value")
 Reader = Callable[[Any], Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A verdict, and what must still be so for it to hold."""
-
-    verdict: Verdict
-    contents: Mapping[str, str]  # of files outside the part: path to digest
-    names: Mapping[str, Mapping[str, bool]]  # folder to a name in it, to whether it is there
+Entry = tuple[Verdict, Asked]  # a verdict, and what must still be so for it to hold
 
 
 def encode(entry: Entry) -> bytes:
     """As the cache keeps it."""
-    return json.dumps(asdict(entry), separators=(",", ":")).encode()
+    verdict, asked = entry
+    return json.dumps({"verdict": asdict(verdict), "asked": asdict(asked)}, separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Entry | None:
     """What `encode` was given; none if it was not `encode` that made this."""
     try:
-        return _entry(json.loads(data))
+        fields = _fields(json.loads(data), verdict=_verdict, asked=_asked)
     except (ValueError, TypeError, RecursionError):
         return None
+    return fields["verdict"], fields["asked"]
 
 
 def _fields(plain: Any, **readers: Reader[Any]) -> dict[str, Any]:
@@ -91,7 +88,7 @@ def _number(plain: Any) -> int:
 
 
 def _code(plain: Any) -> str:
-    if plain not in rule_names():
+    if plain not in rule_files():
         raise ValueError("not a rule")
     return str(plain)
 
@@ -130,6 +127,7 @@ def _finding(plain: Any) -> Finding:
             evidence=_all(_evidence),
             measurements=_table(_one_of(float, int, str, bool, type(None))),
             fix=_maybe(_fix),
+            rank=_number,
         )
     )
 
@@ -155,5 +153,5 @@ def _verdict(plain: Any) -> Verdict:
     return Verdict(**_fields(plain, **{name: _all(reader) for name, reader in parts.items()}))
 
 
-def _entry(plain: Any) -> Entry:
-    return Entry(**_fields(plain, verdict=_verdict, contents=_table(_text), names=_table(_table(_flag))))
+def _asked(plain: Any) -> Asked:
+    return Asked(**_fields(plain, contents=_table(_text), names=_table(_table(_flag)), size=_number))

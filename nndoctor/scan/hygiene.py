@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from nndoctor.catalog import load_rule, rule_names
 from nndoctor.findings import Confidence, Edit, Finding, Fix, Location
-from nndoctor.scan.suppressions import EVERYTHING, Directive, Usage
+from nndoctor.scan.directives import EVERYTHING, Directive, Usage
 from nndoctor.selection import near
 
 UNUSED, UNKNOWN = "ND002", "ND003"

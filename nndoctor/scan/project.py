@@ -138,8 +138,10 @@ class Project:
             if not self._holds(base, part):
                 return None
             base = os.path.join(base, part)
-        name = parts[-1] if parts else ""
-        if self._holds(os.path.join(base, name) if name else base, INIT):
+        if not parts:
+            return os.path.join(base, INIT) if self._holds(base, INIT) else None
+        name = parts[-1]
+        if self._holds(base, name) and self._holds(os.path.join(base, name), INIT):
             return os.path.join(base, name, INIT)
         return os.path.join(base, f"{name}.py") if self._holds(base, f"{name}.py") else None
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nndoctor.findings import Location
+from nndoctor.scan.directives import EVERYTHING, Directive, Usage
 from nndoctor.scan.lexing import line_starts, statement_end, statement_tokens
 
 if TYPE_CHECKING:
@@ -22,37 +23,6 @@ _NOQA_OF_OURS = re.compile(r"noqa\s*:.*\bnd")
 _DIRECTIVE = re.compile(r"#\s*nndoctor:\s*(?P<file>file-)?ignore\b(?:\s*\[(?P<selectors>[^\]]*)\])?", re.IGNORECASE)
 _NOQA = re.compile(r"#\s*noqa\s*:(?P<selectors>(?:[\s,]*[A-Z]+[0-9]+\b)+)", re.IGNORECASE)
 _OUR_CODE = re.compile(r"NDP?\d+", re.IGNORECASE)
-_WILDCARD = re.compile(r"(NDP?\d*)x*", re.IGNORECASE)
-EVERYTHING = "*"  # what a comment without brackets silences
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """One code, prefix or name that a comment silences, or `EVERYTHING`."""
-
-    selector: str
-    location: Location  # of the comment
-    whole_file: bool
-
-    def matches(self, code: str, name: str) -> bool:
-        """Whether that rule is meant."""
-        if self.selector == EVERYTHING or self.selector.lower() == name:
-            return True
-        prefix = _WILDCARD.fullmatch(self.selector)
-        return prefix is not None and code.startswith(prefix[1].upper())
-
-    def means_one_of(self, rules: Mapping[str, str]) -> bool:
-        """Whether any of these rules, given as code to name, is meant."""
-        return any(self.matches(code, name) for code, name in rules.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What one word of a comment did: the line that the comment stands on, and whether it silenced anything."""
-
-    directive: Directive
-    line: str
-    used: bool
 
 
 class Suppressions:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from nndoctor.findings import Confidence, Failure, Finding
-from nndoctor.scan.suppressions import Usage
+from nndoctor.scan.directives import Usage
 
 
 @dataclass(frozen=True, slots=True)
