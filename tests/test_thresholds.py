@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ import nndoctor.scan.rules
 from nndoctor.catalog import rule_names
 from nndoctor.config import load_settings
 from nndoctor.errors import UserError
+from nndoctor.findings import Report
 from nndoctor.probe.checkup import checkup
 from nndoctor.requests import ProbeRequest, ScanRequest
 from nndoctor.scan.engine import scan
@@ -131,6 +133,18 @@ def test_the_child_that_probes_heeds_them(tmp_path: Path, monkeypatch: pytest.Mo
     assert [probe.status for probe in checkup(request, lambda text: None).probes] == ["ok"]
     moved = replace(request, thresholds={"NDP11.large": 0.01})
     assert [probe.status for probe in checkup(moved, lambda text: None).probes] == ["finding"]
+
+
+def test_probe_hands_them_on(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[ProbeRequest] = []
+
+    def noted(request: ProbeRequest, progress: object) -> Report:
+        requests.append(request)
+        return Report("probe", request.model)
+
+    monkeypatch.setattr("nndoctor.probe.checkup", SimpleNamespace(checkup=noted))
+    run("probe", "m:net", "--data", "m:data", "--config", "thresholds.NDP11.large=7")
+    assert [request.thresholds for request in requests] == [{"NDP11.large": 7.0}]
 
 
 def test_the_processes_of_a_pool_heed_them(run) -> None:
