@@ -53,7 +53,8 @@ def _removal(usage: Usage, usages: Sequence[Usage]) -> Fix | None:
     rules = rule_names()
     beside = (other for other in usages if other.directive.location == place)
     needed = (other.used or not other.directive.means_one_of(rules) for other in beside)
-    if any(needed) or "#" in comment[1:]:
+    is_cut = place.end_column != len(line) + 1  # of a very long line only the beginning is known
+    if any(needed) or "#" in comment[1:] or is_cut:
         return None
     before = line[: place.column - 1].rstrip()
     if before:
