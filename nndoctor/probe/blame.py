@@ -27,6 +27,7 @@ def _library_directories() -> tuple[Path, ...]:
     return (*(Path(name).resolve() for name in named), own)
 
 
+@cache  # asked of every frame and of every module there is
 def is_user_file(filename: str) -> bool:
     """Whether a file is neither the library's nor ours; generated code (`<string>`) is nobody's."""
     if filename.startswith("<"):
