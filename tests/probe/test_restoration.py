@@ -38,8 +38,13 @@ KINDS = [
     "vae",
     "vit",
     "zero_init_residual",
+    "batchnorm_hides_large_weights",
     "batchnorm_without_statistics",
+    "cosine_per_batch",
+    "depth_without_activations",
+    "labels_shuffled_apart",
     "nan_gradient",
+    "swish_without_product_rule",
     "view_for_permute",
 ]
 
