@@ -42,7 +42,13 @@ def test_files_that_import_each_other_are_one_part(text: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["import models\n", "# import model\n", "x = 'import model'\n", "from os import model\n", "from torch import model\n"],
+    [
+        "import models\n",
+        "# import model\n",
+        "x = 'import model'\n",
+        "from os import model\n",
+        "from torch import model\n",
+    ],
 )
 def test_files_that_do_not_are_parts_of_their_own(text: str, tmp_path: Path) -> None:
     assert parts(tmp_path, {"main.py": T + text, "model.py": T}) == [["main.py"], ["model.py"]]
@@ -95,6 +101,8 @@ def test_a_text_in_the_place_of_a_file_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("text", ["import torch, " * 10**5, "(import " * 10**5, "from x import (" * 10**5, "import " * 10**5])
+@pytest.mark.parametrize(
+    "text", ["import torch, " * 10**5, "(import " * 10**5, "from x import (" * 10**5, "import " * 10**5]
+)
 def test_a_hostile_file_takes_no_longer_than_its_size(text: str, tmp_path: Path) -> None:
     assert parts(tmp_path, {"a.py": f"torch\n{text}", "b.py": "torch\n" + " " * 10**6 + text}) == [["a.py"], ["b.py"]]
