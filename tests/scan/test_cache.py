@@ -81,11 +81,9 @@ def test_the_second_report_is_the_first_and_nothing_is_examined(tree: Tree) -> N
 
 
 def test_a_fix_is_remembered(tree: Tree) -> None:
-    write(
-        tree.folder, {MAIN: "import torch\nnet.load_state_dict(torch.load(path))\nx = torch.nn.functional.softmax(z)\n"}
-    )
+    write(tree.folder, {MAIN: SICK + "torch.nn.utils.clip_grad_norm(net.parameters(), 1.0)\n"})
     first = tree.scan(pedantic=True)
-    assert first.findings
+    assert any(finding.fix is not None for finding in first.findings)
     assert tree.scan(pedantic=True) == first
 
 
