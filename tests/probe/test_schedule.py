@@ -73,6 +73,17 @@ def test_finds_sick_models_at_their_line(name: str) -> None:
     assert finding.measurements["cause"] == CAUSES[name]
 
 
+@pytest.mark.parametrize("name", ["cnn", "domain_adversarial"])
+def test_is_silent_on_healthy_models_with_a_schedule(name: str) -> None:
+    result, findings = measured("NDP14", zoo.subject(name))
+    assert (result.status, findings) == ("ok", [])
+
+
+@pytest.mark.parametrize("name", zoo.HEALTHY)
+def test_is_silent_on_all_healthy_models(name: str) -> None:
+    assert measured("NDP14", zoo.subject(name))[1] == []
+
+
 def warmed_cosine(sgd: Any) -> Any:
     parts = [schedulers.LinearLR(sgd, 0.01, total_iters=5), schedulers.CosineAnnealingLR(sgd, EPOCHS - 5)]
     return schedulers.SequentialLR(sgd, parts, [5])

@@ -25,7 +25,7 @@ def gradcheck(subject: Subject, effort: Effort) -> Outcome:
     return Outcome(
         summary="; ".join(map(_summary, checked)),
         findings=tuple(_finding(subject, each) for each in found),
-        measurements={f"largest error of `{each.call.name}`": _error(each) for each in checked if each.checks},
+        measurements={f"largest error of `{each.call.name}`": _error(each) for each in checked if each.reason is None},
         steps=2,
     )
 
