@@ -16,7 +16,7 @@ from nndoctor.probe.padding import find_padded
 
 RULE = load_rule("NDP24")
 SICK = [name for name, code in zoo.SICK.items() if code == "NDP24"]
-PADDED = ("bert", "gru_tagger")
+PADDED = ("bert", "gru_tagger", "ignore_index")
 LENGTHS = torch.tensor([3, 9, 5, 9])
 TOKENS = torch.randint(1, 20, (4, 9), generator=torch.Generator().manual_seed(0)) * (torch.arange(9) < LENGTHS[:, None])
 

@@ -45,7 +45,7 @@ def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
     assert findings == []
     if result.measurements["batch norms"]:
         ratio = result.measurements["loss with running statistics"] / result.measurements["loss with batch statistics"]
-        assert 0.85 < ratio < 1.4
+        assert 0.85 < ratio < 2
         assert result.measurements["variance with dropout by that without"] == pytest.approx(1)
 
 
