@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import zoo
 
-from nndoctor.findings import Report
+from nndoctor.findings import Finding, Report
 from nndoctor.probe.differential import diagnose
 from nndoctor.probe.effort import EFFORTS
 from nndoctor.probe.executed import executed_lines
@@ -33,6 +33,7 @@ class Verdict:
     seed: int
     word: str
     first: str  # what it names first
+    located: bool  # whether that is at the marked line, or its evidence
     others: tuple[str, ...]  # causes that it reports beside, without advice
 
 
@@ -62,25 +63,39 @@ def judged(name: str, seed: int) -> Verdict:
     first, *others = [f"{finding.code} {finding.cause}" for finding in grave or report.findings[:1]] or [""]
     others += [f"{failure.code} failed: {failure.message}" for failure in report.failures]
     if name in zoo.HEALTHY:
-        return Verdict(name, seed, FALSE if grave or report.failures else QUIET, first, tuple(others))
+        return Verdict(name, seed, FALSE if grave or report.failures else QUIET, first, True, tuple(others))
     wanted = zoo.CAUSES[name]
     word = NAMED if first.partition(" ")[2] == wanted else DETECTED if first else MISSED
-    return Verdict(name, seed, word, first, tuple(others))
+    return Verdict(
+        name, seed, word, first, bool(report.findings) and _is_located(name, report.findings[0]), tuple(others)
+    )
+
+
+def _is_located(name: str, finding: Finding) -> bool:
+    """Whether the marked line is among the places; models made of torch's classes alone mark none."""
+    if not (lines := zoo.sick_lines(name)):
+        return True
+    places = [finding.location, *(step.location for step in finding.evidence)]
+    return any(place.path.endswith(f"{name}.py") and place.line in lines for place in places if place)
 
 
 def line(verdict: Verdict) -> str:
     """One row of the table."""
     wanted = f"  (wanted: {zoo.CAUSES[verdict.name]})" if verdict.word in (DETECTED, MISSED) else ""
+    wanted += "" if verdict.located else "  (at another line)"
     beside = f"  beside: {', '.join(verdict.others)}" if verdict.others else ""
     return f"{verdict.word:9} {verdict.seed}  {verdict.name:32} {verdict.first}{wanted}{beside}"
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
     """The counts."""
+    verdicts = list(verdicts)
     count = Counter(verdict.word for verdict in verdicts)
+    located = sum(verdict.word == NAMED and verdict.located for verdict in verdicts)
     sick = count[NAMED] + count[DETECTED] + count[MISSED]
     return (
-        f"{sick} sick: {count[NAMED]} named, {count[DETECTED]} detected, {count[MISSED]} missed; "
+        f"{sick} sick: {count[NAMED]} named ({located} at their line), "
+        f"{count[DETECTED]} detected, {count[MISSED]} missed; "
         f"{count[FALSE] + count[QUIET]} healthy: {count[FALSE]} with a finding"
     )
 

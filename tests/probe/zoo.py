@@ -319,8 +319,13 @@ def subject(name: str, effort: Effort = EFFORTS["quick"], **options: Any) -> Sub
 
 def sick_line(name: str) -> int:
     """The line to blame, counted from 1."""
+    return sick_lines(name)[0]
+
+
+def sick_lines(name: str) -> list[int]:
+    """Every line to blame."""
     lines = path(name).read_text(encoding="utf-8").splitlines()
-    return next(number for number, line in enumerate(lines, start=1) if line.endswith("# <- sick"))
+    return [number for number, line in enumerate(lines, start=1) if line.endswith("# <- sick")]
 
 
 def _kind(name: str) -> str:
