@@ -119,25 +119,26 @@ def call_factory(factory: Callable[..., Any], name: str, arguments: Mapping[str,
 def check_names(factory: Callable[..., Any], name: str, given: Iterable[str], option: str = "--arg") -> None:
     """Raises EntrypointError for an argument that the factory does not take."""
     parameters = _parameters(factory)
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    if parameters is None or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     takes = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
-    for unknown in (argument for argument in given if parameters and argument not in takes):
-        near = _suggest(unknown, takes) or f"; it has {', '.join(f'`{parameter}`' for parameter in takes)}"
+    for unknown in (argument for argument in given if argument not in takes):
+        near = _suggest(unknown, takes) or f"; it has {', '.join(f'`{parameter}`' for parameter in takes) or 'none'}"
         raise EntrypointError(f"{option} {unknown}: `{name}` has no such parameter{near}")
 
 
 def required_parameters(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters that have no default; empty if the signature cannot be read."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in _parameters(function) if p.default is p.empty and p.kind not in variadic]
+    return [p.name for p in _parameters(function) or () if p.default is p.empty and p.kind not in variadic]
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """None if the signature cannot be read."""
     try:
         return [*inspect.signature(function).parameters.values()]
     except (TypeError, ValueError):
-        return []
+        return None
 
 
 def _missing_arguments(name: str, missing: list[str], *, by_option: bool) -> str:
@@ -156,7 +157,7 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     import tomli
 
-    with suppress(tomli.TOMLDecodeError):
+    with suppress(tomli.TOMLDecodeError, RecursionError):
         value = tomli.loads(f"value = {text}")["value"]
         if isinstance(value, (bool, float, list, dict)):  # a date stays text
             return value

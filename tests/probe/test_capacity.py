@@ -121,6 +121,11 @@ def test_what_cannot_grow_is_refused(grow: str, message: str) -> None:
         subject(request={"grow": grow}, build_model=lambda hidden=3: mlp(), loader=lambda: [(points(), labels())])
 
 
+def test_a_factory_without_arguments_cannot_grow() -> None:
+    with pytest.raises(UserError, match=r"--grow hidden: .* has no such parameter; it has none"):
+        subject(request={"grow": "hidden=1,2"}, build_model=lambda: mlp(16), loader=lambda: [(points(), labels())])
+
+
 def test_an_object_cannot_grow() -> None:
     with pytest.raises(UserError, match="is no class or function that takes arguments"):
         subject(request={"grow": "hidden=1,2"}, build_model=mlp(), loader=lambda: [(points(), labels())])
