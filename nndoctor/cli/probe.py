@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from nndoctor.cli import options
 from nndoctor.errors import UserError
+
+if TYPE_CHECKING:
+    from nndoctor.requests import ProbeRequest
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model, a class or a factory: module:attribute or file.py:attribute.")
@@ -96,6 +100,7 @@ def probe(
     from nndoctor.cli.progress import progress_line
     from nndoctor.config import load_settings, with_options
     from nndoctor.probe import checkup
+    from nndoctor.probe.ranks import current_rank
     from nndoctor.requests import ProbeRequest
     from nndoctor.selection import of_pass
 
@@ -129,6 +134,9 @@ def probe(
         thresholds=settings.thresholds,
         arguments=dict(_name_and_value(text) for text in arg or ()),
     )
+    rank = current_rank()
+    if rank is not None and rank.number:
+        _follow(request)
     with progress_line(sys.stderr) as progress:
         report = checkup.checkup(request, progress)
     finish(
@@ -140,6 +148,15 @@ def probe(
         exit_zero=exit_zero,
         log=log,
     )
+
+
+def _follow(request: ProbeRequest) -> NoReturn:
+    """Take part without a word: rank 0 reports what all have found, and torchrun passes its exit status on."""
+    from nndoctor.probe import checkup
+
+    with suppress(UserError):
+        checkup.checkup(request, lambda _: None)
+    raise typer.Exit
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

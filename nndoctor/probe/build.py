@@ -23,11 +23,13 @@ from nndoctor.probe.growth import Growth, parse_growth
 from nndoctor.probe.models import BuiltModel, build_model
 from nndoctor.probe.optimizers import OptimizerRecipe, optimizer_recipe
 from nndoctor.probe.planning import SchedulePlan, count_batches, plan_schedule
+from nndoctor.probe.ranks import current_rank
 from nndoctor.probe.reading import Given, Reading, read
+from nndoctor.probe.replicas import read_share
 from nndoctor.probe.scripted import ScriptedLoss, find_plan, find_scripted
 from nndoctor.probe.session import sandbox, seed_everything
 from nndoctor.probe.splitting import find_splitter
-from nndoctor.probe.subject import Subject
+from nndoctor.probe.subject import Replica, Subject
 from nndoctor.requests import ProbeRequest
 
 # Probes cope with few batches, so a slow loader is read no longer than this share of the deadline.
@@ -65,16 +67,16 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
         if text is None:
             return None
         announce(f"importing {text}")
-        seed_everything(request.seed)
+        _begin(request)
         return load(text)
 
     model, data, step = fresh(request.model), fresh(request.data), fresh(request.step)
     loss, optimizer, scheduler = fresh(request.loss), fresh(request.optimizer), fresh(request.scheduler)
     announce(f"making the model of {request.model}")
-    seed_everything(request.seed)
+    _begin(request)
     built = build_model(model, request.model, request.arguments)
     announce(f"opening the data of {request.data}")
-    seed_everything(request.seed)
+    _begin(request)
     is_factory = callable(model) and not isinstance(model, nn.Module)
     growth = parse_growth(request.grow, model if is_factory else None, request.model) if request.grow else None
 
@@ -85,14 +87,21 @@ def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:
     return Ingredients(built, loaders, loss, optimizer, step, scheduler, remake if is_factory else None, growth)
 
 
+def _begin(request: ProbeRequest) -> None:
+    """What follows starts from the seed; but replicas go on with the random numbers that the user's code left them."""
+    if current_rank() is None:
+        seed_everything(request.seed)
+
+
 def assemble(
     request: ProbeRequest, effort: Effort, device: torch.device, ingredients: Ingredients, announce: Announce
 ) -> Subject:
     """Fetch batches, find out what is input, target and loss, and put everything together."""
     built, loaders = ingredients.built, ingredients.loaders
     announce(f"waiting for the first batch of {request.data}")
-    seed_everything(request.seed)
+    _begin(request)
     batches = fetch(loaders.train, effort.batches, device, FETCH_SHARE * effort.setup_seconds)
+    share = read_share(loaders.train) if current_rank() else None
     announce(f"waiting for the first validation batch of {request.data}")
     validation = _fetch_validation(loaders, effort, device)
     announce("running the model for the first time")
@@ -117,12 +126,20 @@ def assemble(
         seed=request.seed,
         remake=_remaker(ingredients, device, batches, request),
         growth=ingredients.growth,
+        replica=Replica(built.wrapped.to(device), share) if current_rank() else None,
         location=built.location,
         source_line=built.source_line,
         data_location=loaders.location,
         data_source_line=loaders.source_line,
-        notes=(*_notes(reading, device, amp), *remarks, *lazy, *built.notes, *loaders.notes),
+        notes=(*_notes(reading, device, amp), *remarks, *lazy, *_notes_on_wrapper(built), *loaders.notes),
     )
+
+
+def _notes_on_wrapper(built: BuiltModel) -> tuple[str, ...]:
+    rank = current_rank()
+    if rank is None:
+        return built.notes
+    return (f"replicas: {rank.count} processes; the other probes are for one, without torchrun",)
 
 
 def _remaker(

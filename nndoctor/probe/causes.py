@@ -57,6 +57,8 @@ CAUSES: Mapping[str, Cause] = {
         ("ND606",),
         "Print the first value of a batch from each worker: they must differ.",
     ),
+    "same data on each rank": Cause(Stage.DATA, frozenset({"same augmentation on each rank"})),
+    "same augmentation on each rank": Cause(Stage.DATA),
     "raw pixels": Cause(Stage.DATA, MUTE | RATES | LARGE | {"inputs not scaled", "dead units"}, ("ND608", "ND607")),
     "pixels scaled twice": Cause(Stage.DATA, MUTE | RATES | {"inputs not scaled"}, ("ND608",)),
     "inputs not scaled": Cause(Stage.DATA, MUTE | RATES | LARGE | {"dead units"}, (), TRAIN_BOTH),
@@ -168,6 +170,7 @@ CAUSES: Mapping[str, Cause] = {
     "zero gradient": Cause(Stage.START, frozenset({"only the bias learns", "no signal"}), (), REPEAT),
     "lost in rounding": Cause(Stage.START, RATES, (), TRAIN_BOTH),
     # step
+    "drifting ranks": Cause(Stage.STEP, settle="Print the sum of the weights on each rank after every epoch."),
     "rate too high": Cause(Stage.STEP, frozenset(), ("ND214",), TRAIN_BOTH),
     "rate too low": Cause(Stage.STEP, frozenset(), ("ND214",), TRAIN_BOTH),
     "decayed twice": Cause(Stage.STEP, RATES, ("ND116",)),

@@ -47,6 +47,8 @@ def run_all(undo: Sequence[Undo]) -> None:
 
 def _parts(value: Any) -> list[Any]:
     match value:
+        case Tensor() if hasattr(value, "_local_tensor"):  # a DTensor; what this rank holds of it is a tensor in itself
+            return [value.grad, value._local_tensor] if value.is_leaf else []
         case Tensor():
             return [value.grad, *vars(value).values()] if value.is_leaf else []
         case nn.Module():
@@ -61,6 +63,8 @@ def _parts(value: Any) -> list[Any]:
 def _undo(value: Any, seen: dict[int, Any]) -> Iterator[Undo]:
     """What restores this one object; the objects it refers to restore themselves."""
     match value:
+        case Tensor() if hasattr(value, "_local_tensor"):
+            yield _undo_gradient(value)
         case Tensor():
             yield from _undo_tensor(value, seen)
         case torch.Generator():
@@ -77,6 +81,10 @@ def _undo(value: Any, seen: dict[int, Any]) -> Iterator[Undo]:
         case dict() | set() if len(value) <= LARGEST_CONTAINER:
             yield _refill(value, value.copy(), value.update)
         case _ if isinstance(value, nn.Module) or _has_own_state(value):
+            if hasattr(
+                value, "set_reshard_after_forward"
+            ):  # of FSDP2: back to the shards, which are what is remembered
+                yield value.reshard
             attributes = vars(value)
             yield _refill(attributes, attributes.copy(), attributes.update)
         case _ if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray":

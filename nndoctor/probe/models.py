@@ -20,6 +20,7 @@ class BuiltModel:
     """The model, and the loss and optimizer if the factory returned them too."""
 
     model: nn.Module
+    wrapped: nn.Module  # the same, or with torch.compile or DistributedDataParallel around it
     loss: Any = None
     optimizer: Any = None
     location: Location | None = None
@@ -42,7 +43,7 @@ def build_model(value: Any, name: str, arguments: Mapping[str, str] | None = Non
             "alone or as (model, loss) or (model, loss, optimizer)"
         )
     place, line = place_of_definition(_core(model).__class__, value) or (None, None)
-    return _unwrapped(BuiltModel(model, loss, optimizer, place, line))
+    return _unwrapped(BuiltModel(model, model, loss, optimizer, place, line))
 
 
 def _loss_and_optimizer(others: list[Any]) -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ from nndoctor.probe.memory import Undo
 from nndoctor.probe.optimizers import OptimizerRecipe
 from nndoctor.probe.outputs import main_tensor
 from nndoctor.probe.planning import SchedulePlan
+from nndoctor.probe.replicas import Share
 from nndoctor.probe.session import sandbox
 
 
@@ -79,6 +80,14 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """What a rank has where several train together."""
+
+    model: nn.Module  # with what averages the gradients around it, as the user's factory returns it
+    share: Share | None  # of the data set; none of a stream
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """All that a probe may ask of the user's code; the methods run on whatever model they are given."""
 
@@ -97,6 +106,7 @@ class Subject:
     is_callable: bool = True  # the model runs on a batch; otherwise only the user's step knows how
     remake: Callable[..., nn.Module] | None = None  # another instance, with these arguments; none for a mere object
     growth: Growth | None = None
+    replica: Replica | None = None  # none for a check-up in one process
     location: Location | None = None  # where the model's class or factory is written
     source_line: str | None = None
     data_location: Location | None = None  # where the loader or the data set is written

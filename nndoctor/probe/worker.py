@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,15 @@ from nndoctor.probe.messages import (
     decode_order,
     encode,
 )
+from nndoctor.probe.ranks import current_rank
 from nndoctor.probe.scratch import clear, name_semaphores
 
 if TYPE_CHECKING:
     from nndoctor.probe.effort import Effort
     from nndoctor.probe.subject import Subject
+    from nndoctor.requests import ProbeRequest
 
+REPLICAS = "NDP23"
 Send = Callable[[Message], None]
 
 
@@ -94,15 +98,18 @@ def serve(order: Order, send: Send) -> None:
 
     choose(order.request.thresholds)
     effort = EFFORTS[order.request.effort]
+    ready = threading.Event()
     try:
-        subject = build_subject(order.request, effort, lambda text: send(Stage(text)))
-        decode = find_decoder(order.request.tokenizer)
+        request = _joined(order.request, effort, lambda text: _end_with(send, text, ready.is_set()))
+        subject = build_subject(request, effort, lambda text: send(Stage(text)))
+        decode = find_decoder(request.tokenizer)
     except UserError as error:
-        send(Refused(str(error)))
+        _refuse(send, str(error))
         return
     except Exception as error:
-        send(Refused(f"the model and the data could not be set up{raised_at(error)}: {describe_error(error)}"))
+        _refuse(send, f"the model and the data could not be set up{raised_at(error)}: {describe_error(error)}")
         return
+    ready.set()
     codes = order.codes if order.codes is not None else selected(order, load_probes())
     send(Ready(tuple(codes), subject.notes, *shown(subject, decode), lines=executed_lines(subject)))
     for code in codes:
@@ -111,9 +118,39 @@ def serve(order: Order, send: Send) -> None:
     send(Done())
 
 
+def _end_with(send: Send, text: str, is_ready: bool) -> None:
+    """What another rank cannot do, this one cannot either."""
+    send(Failed(Failure(text, REPLICAS)) if is_ready else Refused(text))
+    send(Done())
+
+
+def _refuse(send: Send, text: str) -> None:
+    if current_rank():
+        from nndoctor.probe.replicas import tell_failure
+
+        tell_failure(text)
+    send(Refused(text))
+
+
+def _joined(request: ProbeRequest, effort: Effort, say: Callable[[str], None]) -> ProbeRequest:
+    """Where torchrun has started several processes, meet the others; each has random numbers of its own."""
+    if (rank := current_rank()) is None:
+        return request
+    from nndoctor.probe.replicas import join, watch
+    from nndoctor.probe.session import seed_everything
+
+    join(rank, request.device, effort.seconds)
+    watch(say)
+    seed = request.seed + rank.number
+    seed_everything(seed)
+    return replace(request, seed=seed)
+
+
 def selected(order: Order, available: Iterable[str]) -> list[str]:
     """The codes of the available probes that the request asks for."""
     select, ignore = order.request.select, order.request.ignore
+    if current_rank():  # the others are for one process: ranks that stop at different steps would wait for each other
+        available = [code for code in available if code == REPLICAS]
     return [code for code in available if (select is None or code in select) and code not in ignore]
 
 
