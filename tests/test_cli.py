@@ -278,7 +278,7 @@ def test_probe_hands_its_options_on(run, probe_pass: FakePass, script: Path) -> 
     run(
         *("probe", "m:net", "--data", "m:data", "--loss", "m:loss", "--optimizer", "m:adam", "--step", "m:step"),
         *("--inputs", "0", "--targets", "1", "--device", "auto", "--amp", "--seed", "3", "--effort", "full"),
-        *("--arg", "hidden=64", "--arg", "name=a=b"),
+        *("--arg", "hidden=64", "--arg", "name=a=b", "--amp-dtype", "fp16", "--memory", "8"),
     )
     assert probe_pass.requests == [
         ProbeRequest(
@@ -292,6 +292,8 @@ def test_probe_hands_its_options_on(run, probe_pass: FakePass, script: Path) -> 
             targets="1",
             device="auto",
             amp=True,
+            amp_dtype="fp16",
+            memory=8,
             seed=3,
             effort="full",
             arguments={"hidden": "64", "name": "a=b"},
