@@ -130,7 +130,7 @@ def is_alive(pid: int) -> bool:
 def without_timings(value: Any) -> Any:
     """The report without what a clock has measured."""
     if isinstance(value, dict):
-        return {key: without_timings(part) for key, part in value.items() if "second" not in key}
+        return {key: without_timings(part) for key, part in value.items() if key not in ("seconds", "timings")}
     return [without_timings(part) for part in value] if isinstance(value, list) else value
 
 
