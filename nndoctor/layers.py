@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def _option(text: str) -> Layer:
 
     try:
         table = tomli.loads(text)
-    except tomli.TOMLDecodeError:
+    except (tomli.TOMLDecodeError, RecursionError):
         key, _, value = text.partition("=")
         hint = f"{key.strip()}={_quoted(value.strip())}"
         raise UserError(f"{OPTION} {text}: not KEY=VALUE in TOML; write {OPTION} '{hint}', or a file") from None
@@ -95,7 +96,7 @@ def _layer(path: Path) -> Layer | None:
 
     try:
         document = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
+    except (tomli.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{shown(path)}: not valid TOML: {error}") from error
     if path.name in OWN_FILES or (path.name != PYPROJECT and "tool" not in document):
         return Layer(document, shown(path), "", path.resolve().parent)
@@ -128,9 +129,9 @@ def _chain(layer: Layer) -> Iterator[Layer]:
         extended = layer.table.get("extend")
         if extended is None:
             return
-        if not isinstance(extended, str) or not extended:
+        if not isinstance(extended, str) or not extended or "\0" in extended:
             raise UserError(f"{layer.name}: extend must be the path of a file")
-        path = layer.folder / Path(extended).expanduser()
+        path = layer.folder / os.path.expanduser(extended)  # noqa: PTH111 - pathlib raises for a user who is not there
         if shown(path) in seen:
             circle = " extends ".join([*seen, shown(path)])
             raise UserError(f"{layer.name}: extend goes round in a circle: {circle}")

@@ -15,7 +15,7 @@ from nndoctor.cli.finish import stdout
 from nndoctor.errors import UserError
 from nndoctor.findings import Report
 from nndoctor.report.output import CLEAN, FINDINGS
-from nndoctor.report.text import plural
+from nndoctor.report.text import plural, printable
 from nndoctor.requests import ScanRequest
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def _differences(treatment: Treatment) -> Iterator[str]:
 
 
 def _show(text: str, remark: str) -> None:
+    """Print source code as it stands; on a terminal without what that would obey."""
     with stdout() as stream:
-        stream.write(text)
+        stream.write("\n".join(map(printable, text.split("\n"))) if stream.isatty() else text)
     sys.stderr.write(f"{remark}\n")

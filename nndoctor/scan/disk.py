@@ -5,14 +5,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # A folder with one of these is where a project starts, and so on the path of its programs.
 ROOT_MARKS = frozenset({".git", "pyproject.toml", "setup.py", "setup.cfg"})
+
+
+def read_file(path: str | Path) -> bytes:
+    """The content of a file; raises OSError, also for a pipe or a device, of which a read might never end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+        raise OSError(errno.EINVAL, "it is no file")
+    return Path(path).read_bytes()
 
 
 def digest(data: bytes) -> str:
@@ -54,7 +63,7 @@ class Disk:
     def read(self, path: str) -> bytes:
         """The content of a file; raises OSError."""
         self._digests[path] = ""
-        data = Path(path).read_bytes()
+        data = read_file(path)
         self._digests[path] = digest(data)
         return data
 
@@ -62,11 +71,8 @@ class Disk:
         """The digest of a file's content; empty if it is no file, or cannot be read."""
         if path not in self._digests:
             self._digests[path] = ""
-            try:
-                if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - no device: it might never end
-                    self.read(path)
-            except (OSError, ValueError):
-                pass
+            with suppress(OSError, ValueError):
+                self.read(path)
         return self._digests[path]
 
 

@@ -85,7 +85,7 @@ def examine(part: Part, request: ScanRequest, disk: Disk) -> tuple[Verdict, Aske
     verdict = Verdict(
         findings,
         (*(failure for source in sources for failure in source.failures if source.module is None), *_crashed(program)),
-        tuple(usage for source in followed for usage in source.suppressions.usages(source.line_text)),
+        tuple(usage for source in followed for usage in source.suppressions.usages(source.quoted)),
         tuple(_examined(source, source in sources) for source in followed),
     )
     return combined([verdict]), project.asked
@@ -103,7 +103,7 @@ def _unparsed(sources: Iterable[SourceFile], request: ScanRequest) -> Iterator[F
         for failure in source.failures:
             rule = load_rule("ND001")
             severity = rule.severity if source.module is None else Severity.INFO
-            line = source.line_text(failure.location) if failure.location is not None else None
+            line = source.quoted(failure.location) if failure.location is not None else None
             yield Finding(
                 "ND001",
                 rule.name,
@@ -186,13 +186,13 @@ def _reported(finding: Finding, source: SourceFile, request: ScanRequest) -> boo
 
 def _ignored_in(source: SourceFile, request: ScanRequest) -> frozenset[str]:
     """The codes that the configuration ignores in that file."""
-    from pathspec import GitIgnoreSpec
+    from nndoctor.scan.files import compiled
 
     path = os.path.relpath(source.path, request.base or request.root)
     matching = (
         codes
         for pattern, codes in request.per_file_ignores.items()
-        if GitIgnoreSpec.from_lines([pattern]).match_file(path)
+        if compiled([pattern]).match_file(path)
     )
     return frozenset[str]().union(*matching)
 
@@ -211,7 +211,7 @@ def _finding(draft: Draft) -> Finding:
         message=draft.message,
         treatment=draft.treatment or rule.treatment,
         location=location,
-        source_line=draft.site.source.line_text(location),
+        source_line=draft.site.source.quoted(location),
         evidence=tuple(_evidence(site, message) for site, message in draft.evidence),
         fix=repair.fix() if repair is not None else None,
     )
@@ -219,4 +219,4 @@ def _finding(draft: Draft) -> Finding:
 
 def _evidence(site: Site, message: str) -> Evidence:
     location = site.source.location(site.node)
-    return Evidence(message, location, site.source.line_text(location))
+    return Evidence(message, location, site.source.quoted(location))

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndoctor.errors import UserError
+from nndoctor.scan.disk import read_file
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -27,6 +29,8 @@ EXCLUDED_FOLDERS = frozenset(
     }
 )  # fmt: skip
 OF_THE_CLONE = os.path.join(".git", "info", "exclude")  # what one user ignores, without telling the others
+MAX_STARS = 4  # within one name of a pattern: a match takes time that grows with the name to the power of them
+_MANY_STARS = re.compile(rf"(?:\*+[^*/]+){{{MAX_STARS}}}\*")
 ENVIRONMENT_MARK = "pyvenv.cfg"  # a virtual environment by any other name
 
 
@@ -38,7 +42,7 @@ def discover(paths: Sequence[Path], root: Path, exclude: Sequence[str] = (), for
     examined.
     """
     base = os.path.abspath(root)
-    excluded = (_Patterns(base, _compile(exclude)),) if exclude else ()
+    excluded = (_Patterns(base, compiled(exclude)),) if exclude else ()
     found: dict[str, str] = {}  # by real path, so that no file comes twice
     for path in paths:
         absolute = os.path.abspath(path)
@@ -151,17 +155,20 @@ def _inherited(top: str) -> tuple[_Patterns, ...]:
 
 def _read(folder: str, name: str = ".gitignore") -> list[_Patterns]:
     try:
-        lines = Path(folder, name).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_file(os.path.join(folder, name)).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    return [_Patterns(folder, _compile(patterns))] if patterns else []
+    patterns = [line for line in lines if line and not line.startswith("#") and not _MANY_STARS.search(line)]
+    return [_Patterns(folder, compiled(patterns))] if patterns else []
 
 
-def _compile(lines: Sequence[str]) -> GitIgnoreSpec:
-    """As git does, without the lines that are no patterns."""
+def compiled(lines: Sequence[str]) -> GitIgnoreSpec:
+    """As git does, without the lines that are no patterns; raises UserError for one that could take for ever."""
     from pathspec import GitIgnoreSpec
 
+    endless = [line for line in lines if _MANY_STARS.search(line)]
+    if endless:
+        raise UserError(f"the pattern {endless[0]!r} has more than {MAX_STARS} * within one name: write fewer")
     try:
         return GitIgnoreSpec.from_lines(lines)
     except ValueError:

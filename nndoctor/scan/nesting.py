@@ -1,8 +1,9 @@
-"""Refuses text so deeply nested that libcst's native parser would overflow the stack and take the process with it.
+"""Refuses text so deeply nested, or so long, that libcst's native parser would take the process with it.
 
 libcst 1.9 dies on an 8 MB stack at between 1,000 and 3,000 brackets within each other, at between 3,000 and 10,000
 operators in a chain or branches of an `elif`; its time grows with the square of them, and doubles with each level of
-a pattern. What the limits below refuse would not run (CPython allows 200 brackets) or was written by a program.
+a pattern. A character of code takes up to 2 KB. What the limits below refuse would not run (CPython allows 200
+brackets) or was written by a program.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from nndoctor.scan.lexing import STRING_OR_COMMENT, statement_end
 MAX_BRACKETS = 100
 MAX_CHAIN = 500  # a quarter of what an 8 MB stack takes; Windows gives 2 MB
 MAX_PATTERN = 12  # 2**12 times the work for one bracket is 20 ms
+MAX_CODE = 1_000_000  # characters without strings, comments and blanks: 2 GB; 5 times the longest model of transformers
 
 _INNERMOST = re.compile(rb"[(\[{][^()\[\]{}]*[)\]}]")
 _WORD_OPERATOR = re.compile(r"(?:and|or|not|if|else|lambda|for|await)\b")  # also the end of "tensor": it may count more
@@ -28,9 +30,17 @@ _FIELDS = frozenset("fFtT")
 _RAW = frozenset("rR")
 
 
-def is_too_deep(text: str) -> bool:
-    """Whether the parser must not be given this text; takes 2 % of the time that the parser does."""
+def refusal(text: str) -> str | None:
+    """Why the parser must not be given this text, if so; takes 2 % of the time that the parser does."""
     code, f_strings = _without_strings(text.replace("\\\n", " ").replace("\\\r\n", " "))
+    if len(code) > MAX_CODE and len(code) - code.count(" ") > MAX_CODE:
+        return f"it has more than {MAX_CODE:,} characters of code"
+    if _is_too_deep(code, f_strings):
+        return f"it nests more than {MAX_BRACKETS} brackets or chains more than {MAX_CHAIN} operators or branches"
+    return None
+
+
+def _is_too_deep(code: str, f_strings: list[str]) -> bool:
     depth, chain = _measure(code)
     return (
         depth > MAX_BRACKETS

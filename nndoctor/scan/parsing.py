@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from nndoctor.scan.nesting import MAX_BRACKETS, MAX_CHAIN, is_too_deep
+from nndoctor.scan.nesting import refusal
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -35,11 +35,9 @@ class SyntaxProblem:
 
 def parse(text: str) -> cst.Module | SyntaxProblem:
     """The tree of a program."""
-    if is_too_deep(text):
-        return SyntaxProblem(
-            f"it nests more than {MAX_BRACKETS} brackets or chains more than {MAX_CHAIN} operators or branches; "
-            "if a program wrote it, exclude it"
-        )
+    refused = refusal(text)
+    if refused is not None:
+        return SyntaxProblem(f"{refused}; if a program wrote it, exclude it")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         return SyntaxProblem("it contains a NUL character, which Python refuses; remove it or exclude the file", line)

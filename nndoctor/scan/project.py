@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nndoctor.scan.disk import ROOT_MARKS, Asked, Disk, digest
+from nndoctor.scan.disk import ROOT_MARKS, Asked, Disk, digest, read_file
 from nndoctor.scan.source import SourceFile, read_source
 
 INIT = "__init__.py"
@@ -154,7 +154,7 @@ class Project:
 
     def _read(self, path: Path) -> bytes:
         self.asked.contents[str(path)] = ""
-        data = path.read_bytes()
+        data = read_file(path)
         self.asked.contents[str(path)] = digest(data)
         self.asked.size += len(data)
         return data

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndoctor.findings import Failure, Location
+from nndoctor.scan.disk import read_file
 from nndoctor.scan.lexing import NEWLINE, normal
 from nndoctor.scan.notebook import CellMap, blank, read_cells
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nndoctor.scan.suppressions import Suppressions
 
 UNREADABLE = "ND001"
+MAX_QUOTED = 2_000  # characters of a line; a longer one is data, and each finding on it would hold all of it
 
 # What a file must name to be worth a parse: torch, or a library that trains with it ("torch" covers pytorch_lightning).
 NEIGHBOURS = (
@@ -37,7 +39,7 @@ def mentions_torch(data: bytes) -> bool:
     return any(name in data for name in NEIGHBOURS)
 
 
-def read_source(path: Path, root: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> SourceFile:
+def read_source(path: Path, root: Path, read: Callable[[Path], bytes] = read_file) -> SourceFile:
     """A `.py` or `.ipynb` file. Never raises: what is wrong with it is in its `failures`."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps the `..` in a path
     display = reported_path(absolute, root)
@@ -132,6 +134,10 @@ class SourceFile:
             self._lines = re.split(NEWLINE, self.text)
         line = self.program_line(location)
         return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+
+    def quoted(self, location: Location) -> str:
+        """That line as reports show it."""
+        return self.line_text(location)[:MAX_QUOTED]
 
     def program_line(self, location: Location) -> int:
         """The line of `text` on which a location starts; of a notebook, that is its cells as one program."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nndoctor.findings import Location
-from nndoctor.scan.nesting import MAX_BRACKETS, MAX_CHAIN, MAX_PATTERN
+from nndoctor.scan.nesting import MAX_BRACKETS, MAX_CHAIN, MAX_CODE, MAX_PATTERN
 from nndoctor.scan.source import SourceFile, mentions_torch, read_source, source_from_text
 
 
@@ -215,6 +215,7 @@ def test_there_is_no_text_beyond_the_file() -> None:
             id="patterns",
         ),
         pytest.param("-(" * 50 + "1" + ")" * 50, ("-" * 450 + "(") * 90, id="both"),
+        pytest.param(f"x = '{'a' * MAX_CODE}'  # {'a' * MAX_CODE}", "x = [" + "1," * MAX_CODE + "]", id="length"),
     ],
 )
 def test_refuses_what_would_overflow_the_parser(parsable: str, refused: str) -> None:
