@@ -13,7 +13,8 @@ from nndoctor.cli import options
 from nndoctor.errors import UserError
 
 if TYPE_CHECKING:
-    from nndoctor.requests import ProbeRequest
+    from nndoctor.config import Settings
+    from nndoctor.requests import ProbeRequest, ScanRequest
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model, a class or a factory: module:attribute or file.py:attribute.")
@@ -138,7 +139,7 @@ def probe(
     if rank is not None and rank.number:
         _follow(request)
     with progress_line(sys.stderr) as progress:
-        report = checkup.checkup(request, progress)
+        report = checkup.checkup(request, progress, _scan(settings, request.root))
     finish(
         report,
         outputs=outputs,
@@ -147,6 +148,21 @@ def probe(
         fail_on=settings.fail_on,
         exit_zero=exit_zero,
         log=log,
+    )
+
+
+def _scan(settings: Settings, root: Path) -> ScanRequest:
+    """How the static pass reads the files of the model and the data."""
+    from nndoctor.requests import ScanRequest
+
+    return ScanRequest(
+        paths=(),
+        root=root,
+        ignore=settings.ignore,
+        base=settings.base,
+        per_file_ignores=settings.per_file_ignores,
+        minimum_torch=settings.minimum_torch,
+        thresholds=settings.thresholds,
     )
 
 

@@ -15,7 +15,7 @@ from nndoctor.probe.differential import diagnose
 from nndoctor.probe.effort import EFFORTS, Effort
 from nndoctor.probe.messages import Done, Failed, Measured, Order, Ready, Refused, Stage, Started
 from nndoctor.probe.scanned import scanned
-from nndoctor.requests import ProbeRequest
+from nndoctor.requests import ProbeRequest, ScanRequest
 
 Progress = Callable[[str], None]
 
@@ -49,10 +49,11 @@ class Gathered:
         self.running = None
 
 
-def checkup(request: ProbeRequest, progress: Progress) -> Report:
+def checkup(request: ProbeRequest, progress: Progress, scan: ScanRequest | None = None) -> Report:
     """Run the probes of the request; raises UserError if the subject cannot be built.
 
-    A probe that kills or blocks its process costs its own result: a new child goes on with the next.
+    A probe that kills or blocks its process costs its own result: a new child goes on with the next. `scan` says how
+    the static pass shall read the files that were run; none: with every rule that the request does not ignore.
     """
     started = time.monotonic()
     effort = EFFORTS[request.effort]
@@ -70,16 +71,18 @@ def checkup(request: ProbeRequest, progress: Progress) -> Report:
         batch=gathered.batch,
         filters=gathered.filters,
     )
-    diagnosed = diagnose(report, _scanned(request, gathered, progress), gathered.lines)
+    diagnosed = diagnose(report, _scanned(request, scan, gathered, progress), gathered.lines)
     return replace(diagnosed, seconds=time.monotonic() - started)
 
 
-def _scanned(request: ProbeRequest, gathered: Gathered, progress: Progress) -> tuple[Finding, ...]:
+def _scanned(
+    request: ProbeRequest, scan: ScanRequest | None, gathered: Gathered, progress: Progress
+) -> tuple[Finding, ...]:
     """What the static pass says of the files that were run; nothing where the user asked for certain probes."""
     if request.select is not None:
         return ()
     progress("reading the script")
-    return scanned(gathered.lines, request.root, request.ignore)
+    return scanned(gathered.lines, scan or ScanRequest((), request.root, ignore=request.ignore))
 
 
 def _listen(child: Child, gathered: Gathered, effort: Effort, progress: Progress) -> None:

@@ -20,6 +20,7 @@ from nndoctor.probe.messages import Measured
 from nndoctor.probe.registry import load_probes
 from nndoctor.probe.scanned import scanned
 from nndoctor.probe.worker import run
+from nndoctor.requests import ScanRequest
 
 SEEDS = (0, 1, 2)
 NAMED, DETECTED, MISSED, FALSE, QUIET = "named", "detected", "missed", "false", "quiet"
@@ -53,7 +54,7 @@ def checked(name: str, seed: int) -> Report:
         failures=tuple(message.failure for message in messages if not isinstance(message, Measured)),
         notes=subject.notes,
     )
-    return diagnose(report, scanned(lines, request.root, ()), lines)
+    return diagnose(report, scanned(lines, ScanRequest((), request.root)), lines)
 
 
 def judged(name: str, seed: int) -> Verdict:

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import subject_of_source
@@ -14,7 +15,7 @@ from nndoctor.findings import Report
 from nndoctor.probe.checkup import checkup
 from nndoctor.probe.executed import executed_lines
 from nndoctor.probe.scanned import scanned
-from nndoctor.requests import ProbeRequest
+from nndoctor.requests import ProbeRequest, ScanRequest
 
 SCRIPT = """
 import torch
@@ -78,15 +79,25 @@ def test_the_tracer_that_was_there_stays(tmp_path: Path) -> None:
 
 
 def test_the_scan_reads_the_files_with_their_advice(script: Path) -> None:
-    found = scanned(["script.py"], script.parent, ())
+    found = scanned(["script.py"], ScanRequest((), script.parent))
     assert {"ND403", "ND408"} <= {finding.code for finding in found}
     assert {finding.location.path for finding in found if finding.location} == {"script.py"}
-    assert not [finding for finding in scanned(["script.py"], script.parent, ("ND408",)) if finding.code == "ND408"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ignore": frozenset({"ND408"})}, {"per_file_ignores": {"script.py": frozenset({"ND408"})}}],
+    ids=["everywhere", "in this file"],
+)
+def test_what_the_user_ignores_stays_ignored(script: Path, settings: dict[str, Any]) -> None:
+    found = scanned(["script.py"], ScanRequest((), script.parent, **settings))
+    assert "ND403" in {finding.code for finding in found}
+    assert "ND408" not in {finding.code for finding in found}
 
 
 def test_no_file_and_no_readable_file_are_no_findings(tmp_path: Path) -> None:
-    assert scanned([], tmp_path, ()) == ()
-    assert scanned(["missing.py"], tmp_path, ()) == ()
+    assert scanned([], ScanRequest((), tmp_path)) == ()
+    assert scanned(["missing.py"], ScanRequest((), tmp_path)) == ()
 
 
 @pytest.fixture
