@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +88,27 @@ class Program:
         self.failures: list[str] = []  # of rules that went wrong
         self.minimum_torch: tuple[int, int] | None = None  # the oldest torch that the code must run with, if one is set
         self.terms: Iterable[Term] = ()  # every term that the run made
+        self.cells: Sequence[dict[Any, Any]] = ()  # the contents of every object that it made
         self._consumers: dict[int, list[Term]] | None = None
         self.handed: dict[int, Value] = {}  # by id: what was given to code that cannot be followed
         self.backpropagated: set[int] = set()  # ids of the terms that some backward pass reaches
         self.mode_readers: set[Class] = set()  # classes whose methods ask `self.training`
+
+    def forget(self) -> None:
+        """Drop the record, and cut the circles in which nearly all of its values refer to each other.
+
+        They would keep the trees until the cyclic collector finds them, which takes longer than anything else here.
+        """
+        for term in self.terms:
+            term.inputs, term.info, term.attrs = (), None, None
+        for cls in self.classes:
+            cls.mro = ()
+            cls.attrs.clear()
+        for function in self.functions:
+            function.scope.names.clear()
+        for cells in self.cells:
+            cells.clear()
+        self.__init__()  # type: ignore[misc]
 
     def of(self, *kinds: str) -> Iterator[Event]:
         """Events of these kinds, in order."""

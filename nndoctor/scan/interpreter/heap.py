@@ -29,7 +29,7 @@ class Heap:
         self.oldest_write = self.clock  # the earliest birth among the objects written in the running call
         self.reads: Reads | None = None  # what the running call has read of objects
         self.classes: dict[int, Class] = {}  # of objects of the project, by the id of their cells
-        self._kept: list[Cells] = []  # keeps cells alive, so that their ids stay theirs
+        self.born_cells: list[Cells] = []  # keeps cells alive, so that their ids stay theirs
 
     def write_local(self, cells: Cells, key: Any, value: Value) -> None:
         """Bind a name of the running function."""
@@ -59,7 +59,7 @@ class Heap:
         """Note that an object came to be now."""
         self.clock += 1
         self.births[id(cells)] = self.clock
-        self._kept.append(cells)
+        self.born_cells.append(cells)
 
     def mark(self) -> int:
         """Start to keep the trail; give the result to `since`, `undo` and at last to `release`."""

@@ -10,6 +10,7 @@ from nndoctor.scan.interpreter import (
     states,
 )
 from nndoctor.scan.interpreter.machine import Machine
+from nndoctor.scan.program import Event
 from nndoctor.scan.values import (
     Choice,
     Container,
@@ -79,22 +80,24 @@ def noted_forward(run: Machine, model: Value, result: Value, args: Any, node: An
         result = run.term("call", (result,), node)
     current = mode(run, model)
     event = run.happen("forward", node, model, mode=current, args=args.all, result=result)
+    return _output(run, event, result)
 
-    def seen(value: Value) -> Value:
-        if type(value) is Term:
-            output = run.term("forward", (value, model, current, *args.all), node, value.act, {"event": event})
-            output.info = {"event": event}
-            output.dtype, output.shape = value.dtype, value.shape
-            output.attrs = value.attrs
-            return output
-        if type(value) is Tuple:
-            return Tuple(tuple(seen(item) for item in value.items))
-        if type(value) is Container and value.kind == "dict" and type(value.attrs["$items"]) is dict:
-            items = {key: seen(item) for key, item in value.attrs["$items"].items()}
-            return run.born(Container("dict", items, value.attrs.get("$rest")))
-        return run.each(value, seen) if type(value) is Choice else value
 
-    return seen(result)
+def _output(run: Machine, event: Event, value: Value) -> Value:
+    """What a forward gave, each tensor of it as an output of the model."""
+    if type(value) is Term:
+        operands = (value, event.subject, event.details["mode"], *event.details["args"])
+        output = run.term("forward", operands, event.site.node, value.act, {"event": event})
+        output.info = {"event": event}
+        output.dtype, output.shape = value.dtype, value.shape
+        output.attrs = value.attrs
+        return output
+    if type(value) is Tuple:
+        return Tuple(tuple(_output(run, event, item) for item in value.items))
+    if type(value) is Container and value.kind == "dict" and type(value.attrs["$items"]) is dict:
+        items = {key: _output(run, event, item) for key, item in value.attrs["$items"].items()}
+        return run.born(Container("dict", items, value.attrs.get("$rest")))
+    return run.each(value, lambda leaf: _output(run, event, leaf)) if type(value) is Choice else value
 
 
 def returned(run: Machine, function: Function, value: Value, node: Any) -> Value:

@@ -41,6 +41,7 @@ def run_program(project: Project, sources: Sequence[SourceFile]) -> Program:
         sys.setrecursionlimit(limit)
     program.backpropagated = _backpropagated(program)
     program.terms = run.terms.values()
+    program.cells = run.born_cells
     return program
 
 

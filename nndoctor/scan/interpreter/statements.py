@@ -226,13 +226,13 @@ def _try(run: Machine, node: cst.Try) -> Signal:
 
 def _match(run: Machine, node: cst.Match) -> Signal:
     run.dispatch[type(node.subject)](run, node.subject)
+    return _cases(run, node.cases)
 
-    def cases(rest: Sequence[cst.MatchCase]) -> Signal:
-        if not rest:
-            return None
-        return run.branch(Term("case"), lambda: run_suite(run, rest[0].body), lambda: cases(rest[1:]))
 
-    return cases(node.cases)
+def _cases(run: Machine, cases: Sequence[cst.MatchCase]) -> Signal:
+    if not cases:
+        return None
+    return run.branch(Term("case"), lambda: run_suite(run, cases[0].body), lambda: _cases(run, cases[1:]))
 
 
 def _return(run: Machine, node: cst.Return) -> Signal:
