@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.probe.batch import Batch, clone, tensors
-from nndoctor.probe.fitting import calm, descend
+from nndoctor.probe.dynamics import train_as_is
+from nndoctor.probe.fitting import calm
 from nndoctor.probe.ownership import RESHAPES
 from nndoctor.probe.recording import Operation, Recording, compare, record
 from nndoctor.probe.subject import Subject
-from nndoctor.probe.sweep import user_optimizer
 
 # Operations that only arrange what they are given.
 MOVES = RESHAPES | {"flatten", "squeeze", "unsqueeze", "permute", "transpose", "contiguous", "__getitem__", "float"}
@@ -55,11 +55,11 @@ def active_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     }
 
 
-def fit_and_compare(subject: Subject, steps: int, deadline: float) -> tuple[Gap | None, list[Norm]]:
+def fit_and_compare(subject: Subject, deadline: float) -> tuple[Gap | None, list[Norm]]:
     """Train a little with the user's optimizer, then look at the batch norms in both modes; keep it in a sandbox."""
     norms = active_norms(subject.model)
     before = {name: clone([norm.running_mean, norm.running_var]) for name, norm in norms.items()}
-    losses = descend(subject, subject.batches.cycle(steps), user_optimizer(subject), deadline=deadline)
+    losses = train_as_is(subject, deadline).losses
     moved = {
         name: not all(map(torch.equal, before[name], tensors([norm.running_mean, norm.running_var])))
         for name, norm in norms.items()

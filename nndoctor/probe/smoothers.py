@@ -48,8 +48,9 @@ def above_chance(foretold: Tensor, centred: Tensor, seed: int) -> float:
     """
     generator = torch.Generator().manual_seed(seed)
     orders = torch.stack([torch.randperm(len(centred), generator=generator) for _ in range(PERMUTATIONS)])
-    agreement = float((foretold * centred).sum())
-    chance = (foretold * centred[orders.to(centred.device)]).sum((1, 2))
+    agreements = foretold @ centred.T  # of each prediction with every target
+    agreement = float(agreements.trace())
+    chance = agreements.gather(1, orders.to(centred.device).T).sum(0)
     deviation = float(chance.std())
     return (agreement - float(chance.mean())) / deviation if deviation else 0.0
 

@@ -66,11 +66,13 @@ def test_a_regression_that_collapses_is_found() -> None:
 def test_counts_flips_and_shares() -> None:
     made = subject(build_model=mlp, loader=lambda: [(points(), labels())], loss=nn.CrossEntropyLoss())
     fixed = made.batches.first(1)[0]
-    still = follow(made, made.batches.cycle(12), fixed, 0.0, math.inf)
+    still = follow(made, made.batches.cycle(12), fixed, 0.0, math.inf, steps=12)
     assert set(still.flips) == {0.0}
     assert len(set(still.dominance)) == len(set(still.spread)) == 1
-    moving = follow(made, made.batches.cycle(60), fixed, 10.0, math.inf)
-    assert max(moving.flips) > 0
+    assert max(follow(made, made.batches.cycle(12), fixed, 10.0, math.inf, steps=12).flips) > 0
+    moving = follow(made, made.batches.cycle(60), fixed, 10.0, math.inf, steps=60)
+    assert moving.seen == (0, *range(49, 60))
+    assert len(moving.flips) == len(moving.seen) - 2
     assert moving.dominance[-1] == pytest.approx(4 / 32)  # ten labels in turn over 32 examples
 
 
@@ -80,3 +82,11 @@ def test_without_time_nothing_is_judged() -> None:
 
 def test_a_frozen_model_is_skipped() -> None:
     assert measured("NDP17", zoo.subject("everything_frozen"))[0].status == "skipped"
+
+
+def test_a_training_that_another_probe_has_seen_is_not_repeated() -> None:
+    made = zoo.subject("cnn")
+    measured("NDP10", made)
+    known, alone = (measured("NDP17", of)[0] for of in (made, zoo.subject("cnn")))
+    assert known.steps == 0 < alone.steps
+    assert known.measurements == alone.measurements

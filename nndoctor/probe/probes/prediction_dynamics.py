@@ -14,7 +14,7 @@ from torch import Tensor
 from nndoctor.findings import Figure, Finding, Series
 from nndoctor.probe.batch import Batch, children, clone, rebuild, take, tensors
 from nndoctor.probe.counting import likely_sizes
-from nndoctor.probe.dynamics import Dynamics, follow
+from nndoctor.probe.dynamics import STEPS, WATCHING_STEPS, Dynamics, follow, known_training, train_as_is
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.references import CLASS_TASKS, first_tensor
@@ -22,7 +22,6 @@ from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject
 from nndoctor.thresholds import Threshold
 
-STEPS = 40
 JITTER = Threshold(
     "NDP17",
     "jitter",
@@ -60,21 +59,31 @@ def prediction_dynamics(subject: Subject, effort: Effort) -> Outcome:
         raise NotApplicableError("every parameter is frozen, so no prediction will change")
     deadline = time.monotonic() + 0.8 * effort.seconds
     mixed = _mixed_batches(subject)
-    watched = mixed[0] if mixed else subject.batches.first(1)[0]
-    yours = follow(subject, subject.batches.cycle(STEPS), watched, 1.0, deadline)
+    known = known_training(subject) if mixed is None else None
+    yours = known or _yours(subject, mixed, deadline)
     symptom = _symptom(subject, yours)
-    found, fits = [], 1
+    found, fits = [], 0 if known else 1
     if symptom and len(yours.losses) > 1:
         for made in _treatments(subject, yours, symptom, mixed, deadline):
             fits += 1
             if made is not None and time.monotonic() < deadline:
                 found = [made]
                 break
-    return Outcome(_summary(yours), tuple(found), _figures(yours), _series(yours), steps=fits * STEPS * 4 // 3)
+    steps = fits * (STEPS + WATCHING_STEPS)
+    return Outcome(_summary(yours), tuple(found), _figures(yours), _series(yours), steps=steps)
+
+
+def _yours(subject: Subject, mixed: list[Batch] | None, deadline: float) -> Dynamics:
+    if mixed:
+        return follow(subject, subject.batches.cycle(STEPS), mixed[0], 1.0, deadline)
+    with subject.sandbox():
+        return train_as_is(subject, deadline)
 
 
 def _symptom(subject: Subject, seen: Dynamics) -> str | None:
     """What is wrong with the predictions, in words that follow `the predictions`."""
+    if not math.isfinite(seen.losses[-1]):
+        return f"are not finite any more in step {len(seen.losses)}"
     if seen.late_flips >= JITTER.value:
         return f"for a fixed batch jitter: {seen.late_flips:.0%} of them change with each step"
     if (
@@ -201,6 +210,8 @@ def _figures(seen: Dynamics) -> dict[str, Figure]:
 
 
 def _summary(seen: Dynamics) -> str:
+    if not math.isfinite(seen.losses[-1]):
+        return f"training blows up in step {len(seen.losses)}"
     if seen.flips:
         return (
             f"in late steps {seen.late_flips:.0%} of the predictions for a fixed batch flip, the commonest class is "
@@ -211,8 +222,8 @@ def _summary(seen: Dynamics) -> str:
 
 def _series(seen: Dynamics) -> dict[str, Series]:
     if not seen.flips:
-        return {"spread": Series(seen.spread, "deviation of the outputs for a fixed batch")}
+        return {"spread": Series(seen.spread, "deviation of the outputs for a fixed batch", seen.seen, "step")}
     return {
-        "flips": Series(seen.flips, "share of predictions that flip", y_label="share"),
-        "dominance": Series(seen.dominance, "share of the commonest prediction", y_label="share"),
+        "flips": Series(seen.flips, "share of predictions that flip", seen.seen[2:], "step", y_label="share"),
+        "dominance": Series(seen.dominance, "share of the commonest prediction", seen.seen, "step", y_label="share"),
     }

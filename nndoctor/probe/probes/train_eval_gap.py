@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nndoctor.findings import Confidence, Figure, Finding, Location, Severity
 from nndoctor.probe.blame import source_line
+from nndoctor.probe.dynamics import STEPS, WATCHING_STEPS
 from nndoctor.probe.effort import Effort
 from nndoctor.probe.layers import enumerated, place_of
 from nndoctor.probe.modes import Gap, Norm, active_norms, dropped_outputs, fit_and_compare, random_in_eval
@@ -19,8 +20,6 @@ from nndoctor.probe.registry import Outcome, finding, probe
 from nndoctor.probe.subject import Subject, TaskKind
 from nndoctor.thresholds import Threshold
 
-# Running statistics of momentum 0.1 have forgotten their first values by 98 % after so many steps.
-STEPS = 40
 TIME_SHARE = 0.5  # of the deadline
 WORSE = Threshold(
     "NDP10",
@@ -62,14 +61,14 @@ def train_eval_gap(subject: Subject, effort: Effort) -> Outcome:
     norms: list[Norm] = []
     if has_norms and subject.objective:
         with subject.sandbox():
-            gap, norms = fit_and_compare(subject, STEPS, time.monotonic() + TIME_SHARE * effort.seconds)
+            gap, norms = fit_and_compare(subject, time.monotonic() + TIME_SHARE * effort.seconds)
         found += _statistics(subject, gap, norms)
     found += dropping
     return Outcome(
         summary=_summary(gap, norms, found),
         findings=tuple(found),
         measurements={**_figures(gap, norms), "drops in eval mode": bool(dropping)},
-        steps=(STEPS + 5 * len(subject.batches) if has_norms else 0) + 2,
+        steps=(STEPS + WATCHING_STEPS + 2 * len(subject.batches) if has_norms else 0) + 2,
     )
 
 
