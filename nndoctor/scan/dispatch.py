@@ -31,9 +31,9 @@ Examine = Callable[[Part, ScanRequest, Disk], Outcome]
 # Fewer files take less time than it takes to start processes that share them.
 MIN_FILES = 16
 
-# Bytes of source after which the cyclic collector is asked to let go of the trees and values of parts that are done:
-# 300 KB, some 9,000 lines, hold 50 MB, and to walk what is in use takes a fiftieth of the time to examine them.
-COLLECT_BYTES = 300_000
+# Bytes of source after which the cyclic collector is asked for the trees and values that no program has dropped: a sixth
+# of all, so that 2 MB, some 60,000 lines, hold 60 MB.
+COLLECT_BYTES = 2_000_000
 
 
 def verdicts(parts: Sequence[Part], request: ScanRequest, disk: Disk, examine: Examine) -> list[Verdict]:

@@ -88,6 +88,7 @@ def examine(part: Part, request: ScanRequest, disk: Disk) -> tuple[Verdict, Aske
         tuple(usage for source in followed for usage in source.suppressions.usages(source.quoted)),
         tuple(_examined(source, source in sources) for source in followed),
     )
+    program.forget()
     return combined([verdict]), project.asked
 
 
