@@ -44,10 +44,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.source_line.endswith("# <- NDP09")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
-    result, findings = measured("NDP09", zoo.subject(name, seed=seed))
+def test_is_silent_on_healthy_models(name: str) -> None:
+    result, findings = measured("NDP09", zoo.subject(name))
     assert findings == []
     assert result.measurements["largest share of dead units"] < 0.3
     assert result.measurements["largest share of saturated units"] < 0.1

@@ -48,10 +48,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.location.line == marked
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
-    result, findings = measured("NDP12", zoo.subject(name, seed=seed))
+def test_is_silent_on_healthy_models(name: str) -> None:
+    result, findings = measured("NDP12", zoo.subject(name))
     assert findings == []
     if result.status == "ok":
         baselines = [figure for name, figure in result.measurements.items() if name != "examples"]
@@ -59,10 +58,9 @@ def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
         assert result.steps == 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", SICK)
-def test_finds_sick_models_at_their_line(name: str, seed: int) -> None:
-    (finding,) = measured("NDP12", zoo.subject(name, seed=seed))[1]
+def test_finds_sick_models_at_their_line(name: str) -> None:
+    (finding,) = measured("NDP12", zoo.subject(name))[1]
     assert finding.location is not None
     assert finding.location.line == zoo.sick_line(name)
 

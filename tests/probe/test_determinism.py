@@ -32,10 +32,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.location.line == marked
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_healthy_models_give_the_same_bits(name: str, seed: int) -> None:
-    result, findings = measured("NDP13", zoo.subject(name, seed=seed))
+def test_healthy_models_give_the_same_bits(name: str) -> None:
+    result, findings = measured("NDP13", zoo.subject(name))
     assert findings == []
     assert result.measurements["outputs and loss apart"] == result.measurements["gradients apart"] == 0
 

@@ -40,10 +40,9 @@ def test_is_silent_on_healthy_models(name: str) -> None:
     assert measured("NDP16", zoo.subject(name))[1] == []
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", SICK)
-def test_finds_sick_models_at_their_line(name: str, seed: int) -> None:
-    (finding,) = measured("NDP16", zoo.subject(name, seed=seed))[1]
+def test_finds_sick_models_at_their_line(name: str) -> None:
+    (finding,) = measured("NDP16", zoo.subject(name))[1]
     assert finding.location is not None
     assert finding.location.line == zoo.sick_line(name)
 

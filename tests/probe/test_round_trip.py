@@ -34,10 +34,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.source_line.endswith("# <- NDP19")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_healthy_models_come_back_as_they_were(name: str, seed: int) -> None:
-    result, findings = measured("NDP19", zoo.subject(name, seed=seed))
+def test_healthy_models_come_back_as_they_were(name: str) -> None:
+    result, findings = measured("NDP19", zoo.subject(name))
     assert (result.status, findings) == ("ok", [])
     assert result.measurements["difference"] == 0
 

@@ -36,10 +36,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.source_line.endswith("# <- NDP20")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
-    result, findings = measured("NDP20", zoo.subject(name, seed=seed))
+def test_is_silent_on_healthy_models(name: str) -> None:
+    result, findings = measured("NDP20", zoo.subject(name))
     assert findings == []
     assert result.status in ("ok", "skipped")
 

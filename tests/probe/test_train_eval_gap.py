@@ -38,10 +38,9 @@ def test_finds_bad_examples(example: Example, tmp_path: Path) -> None:
     assert finding.source_line.endswith("# <- NDP10")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.HEALTHY)
-def test_is_silent_on_healthy_models(name: str, seed: int) -> None:
-    result, findings = measured("NDP10", zoo.subject(name, seed=seed))
+def test_is_silent_on_healthy_models(name: str) -> None:
+    result, findings = measured("NDP10", zoo.subject(name))
     assert findings == []
     if result.measurements["batch norms"]:
         ratio = result.measurements["loss with running statistics"] / result.measurements["loss with batch statistics"]
