@@ -70,9 +70,9 @@ def activations(subject: Subject, effort: Effort) -> Outcome:
         next(_dead(subject, readings), None)
         or next(_saturated(subject, readings), None)
         or next(_exploding(subject, layers), None)
+        or next(_over_the_wrong_dimension(subject), None)
         or next(_vanishing(subject, layers), None)
         or next(_constant(subject, readings), None)
-        or next(_over_the_wrong_dimension(subject), None)
     )
     with subject.sandbox():
         bare = watch_bare(subject, batches[0])
