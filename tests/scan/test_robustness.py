@@ -128,6 +128,10 @@ FOUND = {
     "an optimizer of what a constant's method gives": "optim.Adam(b''.len(), lr=2e-3)",
     "a loss of what a constant's method gives": "loss = torch.tensor(''.len(), requires_grad=True)\nloss.backward()",
     "a loop over what a constant's method gives": "for lr in ''.len():\n    optim.SGD(net.parameters(), lr=lr)",
+    "a function of a tensor without one": (
+        "x = torch.relu()\nF.cross_entropy(torch.tanh(), y)\nnn.Linear(3, 3)(x.squeeze())\n"
+        "loss = torch.div(F.relu()) + x.mul().sum()\nloss.backward()\nloss = torch.add(x)\nloss.backward()"
+    ),
     "a function of torch called super": "from torch import super\nsuper().__init__()",
 }
 

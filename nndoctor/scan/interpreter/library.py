@@ -89,11 +89,11 @@ def _call_torch(run: Machine, name: str, args: Any, node: Any) -> Value | None:
     if module == "torch.nn.functional" and last in torch_api.LOSSES:
         return layers.call_loss(run, last, args, node)
     operation = torch_api.operation(name)
-    if operation is None:
+    if operation is None or len(args.all) < torch_api.operands(operation):
         return None
     if operation == "dropout":
         return _functional_dropout(run, args, node)
-    if operation in ("+", "-", "*", "/", "@", "**") and len(args.positional) >= 2 and "dtype" not in args.keywords:
+    if operation in torch_api.ARITHMETIC and len(args.positional) >= 2 and "dtype" not in args.keywords:
         return arithmetic(run, operation, args.positional[0], args.positional[1], node)
     return tensors.operate(run, operation, args, node)
 

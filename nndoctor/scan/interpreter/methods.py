@@ -50,11 +50,11 @@ def term_method(run: Machine, receiver: Term, name: str, args: Any, node: Any) -
     if name == "forward":
         return calls.call_value(run, receiver, args, node)
     operation = torch_api.method_operation(name)
-    if operation is None:
-        return _unknown_method(run, receiver, name, args, node)
-    if operation in ("+", "-", "*", "/", "@", "**") and args.positional:
-        return library.arithmetic(run, operation, receiver, args.positional[0], node)
     whole = calls.Arguments((receiver, *args.positional), args.keywords)
+    if operation is None or len(whole.all) < torch_api.operands(operation):
+        return _unknown_method(run, receiver, name, args, node)
+    if operation in torch_api.ARITHMETIC and args.positional:
+        return library.arithmetic(run, operation, receiver, args.positional[0], node)
     if operation in torch_api.CASTS and kinds.is_model(receiver) and receiver.act is None:
         return receiver
     return tensors.operate(run, operation, whole, node)

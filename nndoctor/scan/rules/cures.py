@@ -101,7 +101,8 @@ def without_graph(program: Program, operand: Site, added: list[Event]) -> Repair
     )
     method = "detach" if used or not totals else "item"
     text = f"{bracketed(wording.code(operand), operand.node)}.{method}()"
-    return Repair(f"write `{wording.text(operand)}.{method}()`", (Change(operand, text),))
+    shown = f"{bracketed(wording.text(operand), operand.node)}.{method}()"
+    return Repair(f"write `{shown}`", (Change(operand, text),))
 
 
 def switched(event: Event) -> Repair | None:

@@ -38,10 +38,12 @@ from nndoctor.scan.torch_api.names import canonical, star_names
 from nndoctor.scan.torch_api.operations import (
     ACTIVATION_OPS,
     ACTS,
+    ARITHMETIC,
     CASTS,
     TRANSPARENT,
     WITHOUT_EFFECT,
     method_operation,
+    operands,
     operation,
 )
 from nndoctor.scan.torch_api.schedules import scheduler_parameters
@@ -62,6 +64,7 @@ from nndoctor.scan.torch_api.training import (
 __all__ = [
     "ACTIVATION_OPS",
     "ACTS",
+    "ARITHMETIC",
     "AUTOGRAD_FUNCTIONS",
     "BINARY_LOGITS",
     "BYTE_TENSORS",
@@ -110,6 +113,7 @@ __all__ = [
     "dataset_parameters",
     "is_transform",
     "method_operation",
+    "operands",
     "operation",
     "options_of",
     "parameters_of",

@@ -98,6 +98,7 @@ _BY_FULL_NAME = {
     "einops.reduce": "einops_reduce",
     "einops.repeat": "einops_repeat",
 }
+ARITHMETIC = frozenset("+ - * / @ **".split())  # operations of two operands
 # What the interpreter calls its own operations. No library has a function of such a name, whatever a script imports.
 _OWN = frozenset(
     """attention attribute branch call case chain context counter dim element ellipsis engine entered enumerate example
@@ -115,6 +116,11 @@ def operation(name: str) -> str | None:
         if name.startswith(root) and "." not in last and last not in _OWN:
             return _BY_FULL_NAME.get(name) or _RENAMED.get(last, last)
     return _BY_FULL_NAME.get(name)
+
+
+def operands(operation: str) -> int:
+    """How many values an operation takes at least: a call with fewer raises, and nothing is known of its result."""
+    return 2 if operation in ARITHMETIC else 1
 
 
 # Operations that no tensor has as a method of that name.
