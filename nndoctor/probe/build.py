@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,16 @@ def build_subject(request: ProbeRequest, effort: Effort, announce: Announce = la
     device = find_device(request.device)
     with warnings.catch_warnings():  # the user's warnings are no business of the report
         warnings.simplefilter("ignore")
-        return assemble(request, effort, device, open_ingredients(request, announce), announce)
+        ingredients = open_ingredients(request, announce)
+        _forbid_tf32()
+        return assemble(request, effort, device, ingredients, announce)
+
+
+def _forbid_tf32() -> None:
+    """Whatever the user's code has set: with 10 bits of mantissa, rounding alone would make differences."""
+    with suppress(RuntimeError):  # the code has used the switches of torch 2.9, which do not mix with these
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def open_ingredients(request: ProbeRequest, announce: Announce) -> Ingredients:

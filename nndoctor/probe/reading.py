@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nndoctor.errors import UserError
 from nndoctor.probe.batch import Batch, map_tensors, tensors
 from nndoctor.probe.batches import Batches
-from nndoctor.probe.blame import describe_error
+from nndoctor.probe.blame import describe_error, raised_at
 from nndoctor.probe.criteria import IGNORED, check_indices, class_dimension, is_integer, labels_outside
 from nndoctor.probe.errors import NotApplicableError, SubjectError
 from nndoctor.probe.objective import Found, LookUp, find_objective
@@ -80,7 +81,16 @@ def _find_splitter(model: nn.Module, batches: Batches, given: Given) -> tuple[Sp
 def _find_objective(model: nn.Module, batches: Batches, splitter: Splitter, given: Given) -> Found:
     with sandbox(model, given.loss, seed=given.seed), _precision(given):
         model.train()
-        return find_objective(model, batches.first(1)[0], splitter, given.loss, given.step, given.look_up)
+        try:
+            return find_objective(model, batches.first(1)[0], splitter, given.loss, given.step, given.look_up)
+        except UserError:
+            raise
+        except Exception as error:  # without autocast the model has run on this batch
+            if given.amp is None:
+                raise
+            kind = str(given.amp).removeprefix("torch.")
+            text = f"under autocast to {kind} the model fails{raised_at(error)}: {describe_error(error)}"
+            raise SubjectError(f"{text}; try another --amp-dtype, or leave --amp out") from error
 
 
 def _precision(given: Given) -> Any:

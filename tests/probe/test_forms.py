@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from making import measured, mlp, subject
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BatchEncoding, BertConfig, BertForSequenceClassification
 
 from nndoctor.probe.batches import fetch
 from nndoctor.probe.data import open_data
@@ -225,6 +225,101 @@ def test_a_model_that_only_its_step_can_call_breaks_no_probe(code: str) -> None:
     assert result.status == ("ok" if code == "NDP08" else "skipped")
 
 
+# ------------------------------------------------------------------------------------------------ detection
+
+
+class Detector(nn.Module):
+    """As torchvision's: a dictionary of losses in training, detections in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 8, 3, padding=1)
+        self.kind, self.box = nn.Linear(8, 3), nn.Linear(8, 4)
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        features = torch.stack([self.features(image).relu().mean((1, 2)) for image in images])
+        kinds, boxes = self.kind(features), self.box(features)
+        if not self.training:
+            return [{"boxes": box[None], "labels": kind.argmax()[None]} for box, kind in zip(boxes, kinds, strict=True)]
+        if targets is None:
+            raise ValueError("targets should not be none when in training mode")
+        labels = torch.stack([target["labels"][0] for target in targets])
+        corners = torch.stack([target["boxes"][0] for target in targets])
+        return {"loss_classifier": F.cross_entropy(kinds, labels), "loss_box_reg": F.l1_loss(boxes, corners)}
+
+
+class Boxes(Dataset):
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index: int) -> Any:
+        random, count = torch.Generator().manual_seed(index), 1 + index % 3
+        boxes = torch.rand(count, 4, generator=random)
+        return torch.randn(3, 8 + count, 8, generator=random), {
+            "boxes": boxes,
+            "labels": torch.full((count,), index % 3),
+        }
+
+
+def by_columns(examples: list[Any]) -> tuple[Any, ...]:
+    return tuple(zip(*examples, strict=True))
+
+
+@pytest.mark.parametrize("code", ["NDP01", "NDP03", "NDP04", "NDP08", "NDP10", "NDP11", "NDP13", "NDP20", "NDP24"])
+def test_a_detector_is_probed_by_its_own_losses(code: str) -> None:
+    made = subject(build_model=Detector, loader=lambda: DataLoader(Boxes(), 4, collate_fn=by_columns))
+    assert made.notes[:2] == ("loss: the model's own", "batch: input: batch[0], batch[1]; target: batch[1]")
+    result, findings = measured(code, made)
+    assert findings == []
+    assert result.status == ("skipped" if code in ("NDP04", "NDP20", "NDP24") else "ok")
+
+
+# ------------------------------------------------------------------------------------------------- libraries
+
+
+def bert() -> nn.Module:
+    options = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return BertForSequenceClassification(
+        BertConfig(**options, intermediate_size=16, max_position_embeddings=16, num_labels=3)
+    )
+
+
+class Rows:
+    """As a data set of `datasets`: rows by number, columns by name, several rows at once."""
+
+    column_names = ("input_ids", "label")
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return [self[index][key] for index in range(32)]
+        return {"input_ids": list(range(1, 4 + key % 5)), "label": key % 3}
+
+    def __getitems__(self, keys: list[int]) -> list[Any]:
+        return [self[key] for key in keys]
+
+    def __iter__(self) -> Any:
+        return (self[index] for index in range(32))
+
+
+def padded(rows: list[Any]) -> BatchEncoding:
+    """As DataCollatorWithPadding: `label` becomes `labels`."""
+    ids = nn.utils.rnn.pad_sequence([torch.tensor(row["input_ids"]) for row in rows], batch_first=True)
+    labels = torch.tensor([row["label"] for row in rows])
+    return BatchEncoding({"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": labels})
+
+
+def test_rows_with_a_collate_function_feed_a_library_model() -> None:
+    made = subject(build_model=bert, loader=lambda: DataLoader(Rows(), 8, shuffle=True, collate_fn=padded))
+    parts = 'batch["input_ids"], batch["attention_mask"], batch["labels"]'
+    assert made.notes[:2] == (
+        "loss: the model's own (cross-entropy)",
+        f'batch: input: {parts}; target: batch["labels"]',
+    )
+
+
 # -------------------------------------------------------------------------------------------------- losses
 
 
@@ -314,10 +409,8 @@ def test_labels_that_the_loss_ignores_stay_as_they_are() -> None:
 
 
 def test_labels_that_a_library_model_has_no_output_for_are_a_finding() -> None:
-    options = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    configuration = BertConfig(**options, intermediate_size=16, max_position_embeddings=16, num_labels=3)
     batch = {"input_ids": torch.arange(64).view(8, 8) % 30, "labels": torch.arange(8) % 4}
-    made = subject(build_model=lambda: BertForSequenceClassification(configuration), loader=lambda: [batch])
+    made = subject(build_model=bert, loader=lambda: [batch])
     assert made.loss_origin == "the model's own (cross-entropy)"
     assert made.strange is not None
     assert (made.strange.label, made.strange.classes) == (3, 3)

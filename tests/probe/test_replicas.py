@@ -6,13 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from making import mlp, subject
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, TensorDataset
 
 import nndoctor
@@ -21,6 +25,7 @@ from nndoctor.probe.effort import EFFORTS
 from nndoctor.probe.ranks import Rank, current_rank
 from nndoctor.probe.registry import examine
 from nndoctor.probe.replicas import differing, fingerprint, read_share, weights_of
+from nndoctor.probe.session import sandbox
 
 RULE = load_rule("NDP23")
 DEADLINE_S = 240
@@ -212,3 +217,32 @@ def test_equal_content_has_equal_fingerprints() -> None:
     assert fingerprint(torch.ones(2)) != fingerprint(torch.ones(2, dtype=torch.float64))
     assert fingerprint("a") == fingerprint("a") != fingerprint("b")
     assert fingerprint(object()) == fingerprint(object())
+
+
+# ------------------------------------------------------------------------------------------------- restoration
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[DeviceMesh]:
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+def test_shards_are_put_back_bit_by_bit_and_still_run(group: DeviceMesh) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    fully_shard(model[0], mesh=group)
+    fully_shard(model, mesh=group)
+    before = [parameter.to_local().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for _ in range(2):
+        with sandbox(model, seed=0):
+            model(torch.ones(3, 4)).sum().backward()
+            optimizer.step()
+            changed = [parameter.to_local() for parameter in model.parameters()]
+            assert not any(map(torch.equal, before, changed))
+        assert all(map(torch.equal, before, (parameter.to_local() for parameter in model.parameters())))
+        with sandbox(model, seed=0), torch.no_grad():
+            model(torch.ones(3, 4))  # which leaves the whole weights in place of the shards
+        assert weights_of(model) == {}

@@ -429,10 +429,38 @@ def test_knows_where_the_model_is_written() -> None:
     assert made.source_line == "class TakesImage(Takes):"
 
 
-def test_under_autocast_the_model_runs_in_half_precision() -> None:
-    made = subject(request={"amp": True}, build_model=mlp, loader=batches(X, Y))
-    assert "device: cpu, autocast to bfloat16" in made.notes
-    assert made.forward(made.model, (X, Y)).dtype is torch.bfloat16
+@pytest.mark.parametrize(
+    ("named", "dtype"), [(None, torch.bfloat16), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_under_autocast_the_model_runs_in_half_precision(named: str | None, dtype: torch.dtype) -> None:
+    made = subject(request={"amp": True, "amp_dtype": named}, build_model=mlp, loader=batches(X, Y))
+    assert f"device: cpu, autocast to {str(dtype).removeprefix('torch.')}" in made.notes
+    assert made.forward(made.model, (X, Y)).dtype is dtype
+
+
+class Full(Takes):
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = self.body(x)
+        if outputs.dtype is not torch.float32:
+            raise RuntimeError("no kernel for this type")
+        return outputs  # type: ignore[no-any-return]
+
+
+def test_a_model_that_cannot_run_under_autocast_is_told_so() -> None:
+    sentence = r"under autocast to float16 the model fails at \S+: RuntimeError: no kernel .*; try another --amp-dtype"
+    with pytest.raises(SubjectError, match=sentence):
+        subject(request={"amp": True, "amp_dtype": "fp16"}, build_model=Full, loader=batches(X, Y))
+
+
+def test_the_probes_compare_in_full_precision_whatever_the_code_has_set() -> None:
+    def fast() -> nn.Module:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        return mlp()
+
+    subject(build_model=fast, loader=batches(X, Y))
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cudnn.allow_tf32 is False
 
 
 # ----------------------------------------------------------------------------------------------- optimizers
