@@ -102,6 +102,8 @@ def _leads(other: Suspect, suspect: Suspect) -> bool:
         return bool(other.explained & suspect.causes)  # a probe that reports twice means two faults
     if other.causes & suspect.causes:
         return _clarity(other) < _clarity(suspect)
+    if other.finding.is_advice and not suspect.finding.is_advice:
+        return False  # what does little harm explains no great one
     return suspect.was_run and bool(other.explained & suspect.causes)
 
 

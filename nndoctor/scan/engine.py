@@ -190,11 +190,7 @@ def _ignored_in(source: SourceFile, request: ScanRequest) -> frozenset[str]:
     from nndoctor.scan.files import compiled
 
     path = os.path.relpath(source.path, request.base or request.root)
-    matching = (
-        codes
-        for pattern, codes in request.per_file_ignores.items()
-        if compiled([pattern]).match_file(path)
-    )
+    matching = (codes for pattern, codes in request.per_file_ignores.items() if compiled([pattern]).match_file(path))
     return frozenset[str]().union(*matching)
 
 

@@ -98,6 +98,13 @@ def test_a_symptom_of_a_symptom_goes_to_the_first_cause() -> None:
     assert len(finding.evidence) == 3
 
 
+def test_advice_explains_no_warning() -> None:
+    advice = seen("NDP15", "sum instead of mean", severity=Severity.INFO, confidence=Confidence.POSSIBLE)
+    assert len(diagnosed(advice, seen("NDP06", "rate too high")).findings) == 2
+    (finding,) = diagnosed(seen("NDP15", "sum instead of mean"), seen("NDP06", "rate too high")).findings
+    assert finding.cause == "sum instead of mean"
+
+
 def test_probes_that_agree_are_one_finding_under_the_surest_name() -> None:
     (finding,) = diagnosed(
         seen("NDP03", "not finite", 10), seen("NDP08", "not finite", 12, confidence=Confidence.CERTAIN)
