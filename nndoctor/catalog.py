@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,7 +49,9 @@ def rules_directory() -> Path:
 @cache
 def rule_files() -> dict[str, Path]:
     """Code to file, sorted by code; a file is called CODE-name.toml."""
-    return {path.name.partition("-")[0]: path for path in sorted(rules_directory().glob("ND*.toml"))}
+    folder = rules_directory()
+    names = sorted(os.listdir(folder))  # noqa: PTH208 - a glob takes five times as long
+    return {name.partition("-")[0]: folder / name for name in names if name.startswith("ND")}
 
 
 def rule_names() -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -39,7 +40,9 @@ FRESH = 24 * 3600  # seconds in which the use of an entry need not be noted agai
 LEFT_BEHIND = 3600  # seconds after which nobody writes any more on a file that was begun
 
 SUFFIX = ".json"
-NO_LINK, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)  # Windows has neither
+NAME = re.compile(r"\.?[0-9a-f]{40}\.json(\.\w+)?")  # of an entry, and of one that is being written
+# No link that leads out of the folder, no pipe to wait for; Windows has neither.
+HOW_TO_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 IGNORED = "# Made by nndoctor; it can be removed at any time.\n*\n"
 MARK = "CACHEDIR.TAG"  # by which backups know a cache
 TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache, made by nndoctor.\n"
@@ -60,7 +63,7 @@ def named_folder(folder: Path) -> Path:
     """The folder that the user wants for a cache; raises UserError for one that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--cache-dir {folder}: it is a file; name a folder")
-    if _listed(folder) and not (folder / MARK).exists():
+    if _listed(folder) and b"nndoctor" not in (_read(str(folder / MARK)) or b""):
         raise UserError(f"--cache-dir {folder}: it holds other files than a cache; name a new or an empty folder")
     return folder
 
@@ -100,21 +103,19 @@ class Cache:
 
     def prune(self) -> None:
         """Remove what was not used for longest where there is more than MAX_SIZE, and what a killed run left behind."""
-        now = time.time()
         entries = []
         for item in _listed(self._folder):
-            status = item.stat(follow_symlinks=False)
-            if SUFFIX + "." in item.name and now - status.st_mtime > LEFT_BEHIND:
-                _remove(item.path)
-            elif item.name.endswith(SUFFIX):
-                entries.append((status.st_mtime, status.st_size, item.path))
+            if NAME.fullmatch(item.name):
+                with suppress(OSError):  # another run was faster, here and below
+                    status = item.stat(follow_symlinks=False)
+                    entries.append((status.st_mtime, status.st_size, item.path))
         size = sum(size for _, size, _ in entries)
         excess = size - KEPT_SIZE if size > MAX_SIZE else 0
-        for _, size, path in sorted(entries):
-            if excess <= 0:
-                break
-            _remove(path)
-            excess -= size
+        for changed, size, path in sorted(entries):
+            if excess > 0 or (not path.endswith(SUFFIX) and time.time() - changed > LEFT_BEHIND):
+                with suppress(OSError):
+                    os.unlink(path)
+                    excess -= size
 
     def _path(self, part: Part) -> str:
         known = [self._circumstances, *(f"{file}\n{self._disk.digest(file)}" for file in part.files)]
@@ -201,21 +202,18 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _read(path: str) -> bytes | None:
-    """An entry, which is then marked as used; none if it is no plain file of a plausible size."""
+    """A file of the cache, which is then marked as used; none if it is no plain file of a plausible size."""
     try:
-        # No link that leads out of the folder, and no pipe to wait for.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_LINK | NO_WAIT)) as stream:
-            status = os.fstat(stream.fileno())
+        handle = os.open(path, HOW_TO_READ)
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ENTRY:
                 return None
-            data = stream.read(MAX_ENTRY)
+            data = os.read(handle, status.st_size)
+        finally:
+            os.close(handle)
         if time.time() - status.st_mtime > FRESH:
             os.utime(path)
     except OSError:
         return None
     return data
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):  # another run was faster, or we may not
-        os.unlink(path)

@@ -331,7 +331,8 @@ def test_a_folder_with_other_files_is_refused(tree: Tree) -> None:
     tree.scan()
     assert named_folder(tree.folder / "new") == tree.folder / "new"
     assert named_folder(tree.cache) == tree.cache
-    for folder in (tree.folder, tree.folder / MAIN):
+    write(tree.folder, {"others/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# made by another\n"})
+    for folder in (tree.folder, tree.folder / MAIN, tree.folder / "others"):
         with pytest.raises(UserError, match="--cache-dir"):
             named_folder(folder)
 
@@ -340,7 +341,8 @@ def test_what_was_not_used_for_longest_goes_first(tree: Tree, monkeypatch: pytes
     write(tree.folder, {"a.py": SICK})
     tree.scan()
     [kept] = tree.entries()
-    old, temporary, other = (tree.cache / name for name in ("0.json", ".1.json.x", "mine.txt"))
+    digest = "0" * 40
+    old, temporary, other = (tree.cache / name for name in (f"{digest}.json", f".{digest}.json.x_1", "mine.json"))
     for file in (old, temporary, other):
         file.write_bytes(b" " * 4000)
         os.utime(file, (0, 0))
