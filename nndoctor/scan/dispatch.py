@@ -16,7 +16,7 @@ from nndoctor.findings import Failure, Location
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.cache import open_cache
 from nndoctor.scan.disk import Asked, Disk
-from nndoctor.scan.source import reported_path
+from nndoctor.scan.files import reported_path
 from nndoctor.scan.survey import Part
 from nndoctor.scan.verdict import Examined, Verdict
 

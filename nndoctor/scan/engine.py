@@ -13,14 +13,14 @@ from nndoctor.findings import Confidence, Coverage, Evidence, Failure, Finding, 
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.disk import Asked, Disk
 from nndoctor.scan.dispatch import verdicts
-from nndoctor.scan.files import discover
-from nndoctor.scan.source import SourceFile, reported_path, source_from_text, source_of
+from nndoctor.scan.files import discover, reported_path
 from nndoctor.scan.survey import Part, survey
 from nndoctor.scan.verdict import Examined, Verdict, combined
 
 if TYPE_CHECKING:
     from nndoctor.scan.program import Program
     from nndoctor.scan.rules.registry import Draft, Rule
+    from nndoctor.scan.source import SourceFile
     from nndoctor.scan.values import Site
 
 
@@ -60,6 +60,8 @@ def _parts(request: ScanRequest, disk: Disk) -> tuple[tuple[Part, ...], Coverage
 
 
 def _from_stdin(request: ScanRequest) -> SourceFile:
+    from nndoctor.scan.source import source_from_text
+
     return source_from_text(request.stdin or "", request.stdin_filename or "<stdin>")
 
 
@@ -72,8 +74,7 @@ def examine(part: Part, request: ScanRequest, disk: Disk) -> tuple[Verdict, Aske
 
     choose(request.thresholds)
     project = Project(request.root, disk)
-    for path, text in request.texts.items():
-        project.add(source_of(path, request.root, text))
+    project.add_texts(request.texts)
     if request.stdin is not None:
         project.add(_from_stdin(request))
     sources = [project.source(Path(file)) for file in part.files]

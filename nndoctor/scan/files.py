@@ -73,6 +73,14 @@ def _by_link(file: str) -> tuple[bool, str]:
     return (os.path.islink(file), file)
 
 
+def reported_path(path: Path, root: Path) -> str:
+    """How reports call a file: relative to the root, with forward slashes."""
+    try:
+        return path.relative_to(os.path.abspath(root)).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
 @dataclass(frozen=True, slots=True)
 class _Patterns:
     """The lines of a .gitignore, and the folder that they start from."""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nndoctor.scan.disk import ROOT_MARKS, Asked, Disk, digest, read_file
-from nndoctor.scan.source import SourceFile, read_source
+
+if TYPE_CHECKING:
+    from nndoctor.scan.source import SourceFile
 
 INIT = "__init__.py"
 
@@ -50,6 +53,8 @@ class Project:
         """The file at that path, read when it is first asked for."""
         key = os.path.abspath(path)
         if key not in self._sources:
+            from nndoctor.scan.source import read_source
+
             self._sources[key] = read_source(Path(key), self.root, self._read)
         return self._sources[key]
 
@@ -61,6 +66,13 @@ class Project:
         while path != path.parent and not self._holds(str(path.parent), path.name):
             self._new.setdefault(str(path.parent), set()).add(path.name)
             path = path.parent
+
+    def add_texts(self, texts: Mapping[Path, str]) -> None:
+        """Let these files read like that, whatever the disk says."""
+        for path, text in texts.items():
+            from nndoctor.scan.source import source_of
+
+            self.add(source_of(path, self.root, text))
 
     def add_search_path(self, folder: Path) -> None:
         """Search that folder too, as after `sys.path.append`; one that is outside the repository is never found in."""

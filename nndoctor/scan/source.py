@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nndoctor.findings import Failure, Location
 from nndoctor.scan.disk import read_file
+from nndoctor.scan.files import reported_path
 from nndoctor.scan.lexing import NEWLINE, normal
 from nndoctor.scan.notebook import CellMap, blank, read_cells
 
@@ -24,19 +25,8 @@ if TYPE_CHECKING:
 UNREADABLE = "ND001"
 MAX_QUOTED = 2_000  # characters of a line; a longer one is data, and each finding on it would hold all of it
 
-# What a file must name to be worth a parse: torch, or a library that trains with it ("torch" covers pytorch_lightning).
-NEIGHBOURS = (
-    b"torch", b"lightning", b"accelerate", b"transformers", b"timm", b"fastai", b"skorch", b"ignite", b"deepspeed",
-    b"keras", b"tensorflow",
-)  # fmt: skip
-
 # PEP 263: in a comment on one of the first two lines.
 _CODING = re.compile(rb"\A(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")
-
-
-def mentions_torch(data: bytes) -> bool:
-    """Whether a file can concern the doctor at all; asked of the raw bytes, before anything is decoded or parsed."""
-    return any(name in data for name in NEIGHBOURS)
 
 
 def read_source(path: Path, root: Path, read: Callable[[Path], bytes] = read_file) -> SourceFile:
@@ -197,14 +187,6 @@ def _unreadable(path: Path, display: str, message: str) -> SourceFile:
     source._parsed = True
     source._fail(message, Location(display, 1))
     return source
-
-
-def reported_path(path: Path, root: Path) -> str:
-    """How reports call a file: relative to the root, with forward slashes."""
-    try:
-        return path.relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
-    except ValueError:
-        return path.as_posix()
 
 
 def _text(path: Path, data: bytes) -> str:

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.disk import Disk
 from nndoctor.scan.project import INIT, Project
-from nndoctor.scan.source import mentions_torch, source_of
 
 # The largest training projects have 16,000 lines that belong together. What has more is a library, and is taken apart:
 # a part then needs 150 MB of memory at most, and a change costs no more than its part.
@@ -34,6 +33,17 @@ _KEYWORD = b"import"
 _BEFORE = 200  # bytes at most between the beginning of a line and that keyword
 _NAME = re.compile(rb"[A-Za-z_][\w.]*")
 
+# What a file must name to be worth a parse: torch, or a library that trains with it ("torch" covers pytorch_lightning).
+NEIGHBOURS = (
+    b"torch", b"lightning", b"accelerate", b"transformers", b"timm", b"fastai", b"skorch", b"ignite", b"deepspeed",
+    b"keras", b"tensorflow",
+)  # fmt: skip
+
+
+def mentions_torch(data: bytes) -> bool:
+    """Whether a file can concern the doctor at all; asked of the raw bytes, before anything is decoded or parsed."""
+    return any(name in data for name in NEIGHBOURS)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -46,8 +56,7 @@ class Part:
 def survey(paths: Sequence[Path], request: ScanRequest, disk: Disk) -> tuple[Part, ...]:
     """The parts of those files that concern the doctor, in the order of their first files."""
     project = Project(request.root, disk)
-    for path, text in request.texts.items():
-        project.add(source_of(path, request.root, text))
+    project.add_texts(request.texts)
     chart = _Chart(project, disk, {os.path.abspath(path): text.encode() for path, text in request.texts.items()})
     asked = list(map(str, paths))
     chart.explore(asked)

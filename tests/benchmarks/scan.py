@@ -22,7 +22,8 @@ import libcst as cst
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.engine import scan
 from nndoctor.scan.files import discover
-from nndoctor.scan.source import mentions_torch, read_source
+from nndoctor.scan.source import read_source
+from nndoctor.scan.survey import mentions_torch
 
 ROUNDS = 8  # the least of them is printed: the machine adds noise, never speed
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nndoctor.findings import Location
 from nndoctor.scan.nesting import MAX_BRACKETS, MAX_CHAIN, MAX_CODE, MAX_PATTERN
-from nndoctor.scan.source import SourceFile, mentions_torch, read_source, source_from_text
+from nndoctor.scan.source import SourceFile, read_source, source_from_text
 
 
 def source(text: str) -> SourceFile:
@@ -111,19 +111,6 @@ def test_display_is_relative_to_the_root(tmp_path: Path) -> None:
 def test_files_are_compared_by_identity() -> None:
     first, second = source("x = 1\n"), source("x = 1\n")
     assert len({first, second}) == 2
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"import torch", b"from lightning import Trainer", b"import pytorch_lightning as pl", b"from timm import x"],
-)
-def test_the_prefilter_lets_pass(data: bytes) -> None:
-    assert mentions_torch(data)
-
-
-@pytest.mark.parametrize("data", [b"", b"import os\n", b"# tensor and trainer\n"])
-def test_the_prefilter_holds_back(data: bytes) -> None:
-    assert not mentions_torch(data)
 
 
 PROGRAM = """\
@@ -253,7 +240,7 @@ def test_a_file_that_is_not_parsed_does_not_import_libcst() -> None:
         from pathlib import Path
         from nndoctor.scan import files, project, source
         read = source.read_source(Path(source.__file__), Path.cwd())
-        assert "SourceFile" in read.text and not source.mentions_torch(b"import os")
+        assert "SourceFile" in read.text
         heavy = {"libcst", "pathspec"} & set(sys.modules)
         assert not heavy, heavy
         assert read.location(read.module.body[0]).line == 1

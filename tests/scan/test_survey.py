@@ -11,7 +11,7 @@ from programs import notebook, write
 from nndoctor.requests import ScanRequest
 from nndoctor.scan import survey as surveying
 from nndoctor.scan.disk import Disk
-from nndoctor.scan.survey import survey
+from nndoctor.scan.survey import mentions_torch, survey
 
 T = "import torch\n"
 
@@ -22,6 +22,19 @@ def parts(folder: Path, files: Mapping[str, str], asked: tuple[str, ...] | None 
     paths = sorted(folder / name for name in asked or files)
     found = survey(paths, ScanRequest(paths=(folder,), root=folder), Disk())
     return [[Path(file).relative_to(folder).as_posix() for file in part.files] for part in found]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"import torch", b"from lightning import Trainer", b"import pytorch_lightning as pl", b"from timm import x"],
+)
+def test_the_prefilter_lets_pass(data: bytes) -> None:
+    assert mentions_torch(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"import os\n", b"# tensor and trainer\n"])
+def test_the_prefilter_holds_back(data: bytes) -> None:
+    assert not mentions_torch(data)
 
 
 @pytest.mark.parametrize(
