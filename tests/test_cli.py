@@ -29,9 +29,13 @@ class FakePass:
     report: Report
     act: Callable[[], None] = lambda: None
     requests: list[Any] = field(default_factory=list)
+    scans: list[ScanRequest | None] = field(default_factory=list)  # how a check-up shall read the script
 
-    def __call__(self, request: Any, progress: Callable[[str], None] = lambda text: None) -> Report:
+    def __call__(
+        self, request: Any, progress: Callable[[str], None] = lambda text: None, scan: ScanRequest | None = None
+    ) -> Report:
         self.requests.append(request)
+        self.scans.append(scan)
         progress("looking")
         self.act()
         return self.report
@@ -272,6 +276,14 @@ def test_probe_by_default(run, probe_pass: FakePass, script: Path) -> None:
     assert (status, err) == (0, "")
     assert "NDP01" in out
     assert probe_pass.requests == [ProbeRequest(model="m:net", data="m:data", root=Path.cwd())]
+
+
+def test_probe_reads_the_script_as_the_settings_say(run, probe_pass: FakePass, script: Path) -> None:
+    Path("nndoctor.toml").write_text('[per-file-ignores]\n"old.py" = ["ND101"]\n', encoding="utf-8")
+    run("probe", "m:net", "--data", "m:data", "--ignore", "ND202")
+    (scan,) = probe_pass.scans
+    assert scan is not None
+    assert (scan.ignore, scan.per_file_ignores) == (frozenset({"ND202"}), {"old.py": frozenset({"ND101"})})
 
 
 def test_probe_hands_its_options_on(run, probe_pass: FakePass, script: Path) -> None:
