@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from nndoctor.errors import UserError
 
 if TYPE_CHECKING:
     from nndoctor.config import Settings
+    from nndoctor.findings import Report
     from nndoctor.requests import ProbeRequest, ScanRequest
 
 Model = Annotated[
@@ -95,53 +96,22 @@ def probe(
     nndoctor probe mymod:build_model --data mymod:loader
     nndoctor probe train.py:Net --data train.py:train_loader --effort quick
     """
-    from dataclasses import replace
-
+    given = {name: value for name, value in locals().items() if name in ENTRIES}
     from nndoctor.cli.finish import finish, wanted
-    from nndoctor.cli.progress import progress_line
-    from nndoctor.config import load_settings, with_options
-    from nndoctor.probe import checkup
-    from nndoctor.probe.ranks import current_rank
-    from nndoctor.requests import ProbeRequest
-    from nndoctor.selection import of_pass
 
     outputs = wanted(output_format, output_file, statistics, log)
-    settings = load_settings(Path(), config, isolated)
-    settings = with_options(
-        replace(settings, select=settings.probe.select), select=select, ignore=ignore, fail_on=fail_on
-    )
-    request = ProbeRequest(
-        model=model,
-        data=data,
-        root=Path.cwd(),
-        loss=loss,
-        optimizer=optimizer,
-        step=step,
-        scheduler=scheduler,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        inputs=inputs,
-        targets=targets,
-        tokenizer=tokenizer,
-        grow=grow,
+    settings = _settings(config, isolated, select=select, ignore=ignore, fail_on=fail_on)
+    request = _request(
+        settings,
+        **given,
         device=device or settings.probe.device,
         amp=amp or amp_dtype is not None,
-        amp_dtype=amp_dtype,
-        memory=memory,
         seed=settings.probe.seed if seed is None else seed,
         effort=effort or settings.probe.effort,
-        select=of_pass(settings.select, probes=True),
-        ignore=settings.ignore,
-        thresholds=settings.thresholds,
         arguments=dict(_name_and_value(text) for text in arg or ()),
     )
-    rank = current_rank()
-    if rank is not None and rank.number:
-        _follow(request)
-    with progress_line(sys.stderr) as progress:
-        report = checkup.checkup(request, progress, _scan(settings, request.root))
     finish(
-        report,
+        _examined(request, settings),
         outputs=outputs,
         color=color,
         statistics=statistics,
@@ -149,6 +119,47 @@ def probe(
         exit_zero=exit_zero,
         log=log,
     )
+
+
+# Options that are handed on as they are, under the names that the request has for them.
+ENTRIES = frozenset(
+    """model data loss optimizer step scheduler epochs steps_per_epoch inputs targets tokenizer grow amp_dtype
+    memory""".split()
+)
+
+
+def _settings(config: list[str] | None, isolated: bool, **options: Any) -> Settings:
+    from dataclasses import replace
+
+    from nndoctor.config import load_settings, with_options
+
+    settings = load_settings(Path(), config, isolated)
+    return with_options(replace(settings, select=settings.probe.select), **options)
+
+
+def _request(settings: Settings, **options: Any) -> ProbeRequest:
+    from nndoctor.requests import ProbeRequest
+    from nndoctor.selection import of_pass
+
+    return ProbeRequest(
+        root=Path.cwd(),
+        select=of_pass(settings.select, probes=True),
+        ignore=settings.ignore,
+        thresholds=settings.thresholds,
+        **options,
+    )
+
+
+def _examined(request: ProbeRequest, settings: Settings) -> Report:
+    from nndoctor.cli.progress import progress_line
+    from nndoctor.probe import checkup
+    from nndoctor.probe.ranks import current_rank
+
+    rank = current_rank()
+    if rank is not None and rank.number:
+        _follow(request)
+    with progress_line(sys.stderr) as progress:
+        return checkup.checkup(request, progress, _scan(settings, request.root))
 
 
 def _scan(settings: Settings, root: Path) -> ScanRequest:
