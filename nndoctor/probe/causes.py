@@ -36,6 +36,7 @@ MUTE = frozenset(
 )
 # Rates are measured by training, so whatever spoils the training shifts them; predictions then jitter or collapse.
 RATES = frozenset({"rate too high", "rate too low"})
+SLOW = frozenset({"rate too low"})  # a flattened gradient makes a rate seem low, never high
 # What large numbers bring with them.
 LARGE = frozenset({"large outputs", "saturated units", "exploding", "lost in bfloat16", "fails in bfloat16"})
 SMALLER = frozenset({"smaller batch fails", "smaller batch not finite", "batch dimension lost"})
@@ -80,16 +81,16 @@ CAUSES: Mapping[str, Cause] = {
     # loss
     "no gradient": Cause(Stage.LOSS, MUTE | {"cut off", "fails in bfloat16"}, ("ND112", "ND307", "ND111")),
     "wrong sign": Cause(Stage.LOSS, RATES),
-    "broadcast shapes": Cause(Stage.LOSS, MUTE | RATES, ("ND114",)),
-    "softmax twice": Cause(Stage.LOSS, MUTE | RATES | {"vanishing"}, ("ND101",)),
-    "sigmoid twice": Cause(Stage.LOSS, MUTE | RATES, ("ND103",)),
+    "broadcast shapes": Cause(Stage.LOSS, MUTE | SLOW, ("ND114",)),
+    "softmax twice": Cause(Stage.LOSS, MUTE | SLOW | {"vanishing"}, ("ND101",)),
+    "sigmoid twice": Cause(Stage.LOSS, MUTE | SLOW, ("ND103",)),
     "no log-softmax": Cause(Stage.LOSS, MUTE | RATES | {"rate too high"}, ("ND105",)),
-    "softmax on the outputs": Cause(Stage.LOSS, MUTE | RATES, ("ND118", "ND107")),
-    "sigmoid on the outputs": Cause(Stage.LOSS, MUTE | RATES, ("ND103", "ND107")),
-    "tanh on the outputs": Cause(Stage.LOSS, MUTE | RATES, ("ND107",)),
-    "ReLU on the outputs": Cause(Stage.LOSS, MUTE | RATES | {"dead outputs"}, ("ND107",)),
-    "softplus on the outputs": Cause(Stage.LOSS, MUTE | RATES, ("ND107",)),
-    "softmax over the wrong dimension": Cause(Stage.LOSS, MUTE | RATES | {"softmax twice"}, ("ND110",)),
+    "softmax on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND118", "ND107")),
+    "sigmoid on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND103", "ND107")),
+    "tanh on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND107",)),
+    "ReLU on the outputs": Cause(Stage.LOSS, MUTE | SLOW | {"dead outputs"}, ("ND107",)),
+    "softplus on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND107",)),
+    "softmax over the wrong dimension": Cause(Stage.LOSS, MUTE | SLOW | {"softmax twice"}, ("ND110",)),
     "dropout on the outputs": Cause(Stage.LOSS, frozenset(), ("ND108",)),
     "sum instead of mean": Cause(Stage.LOSS, RATES, (), "Halve the batch size: a mean stays, a sum halves."),
     "sum and mean": Cause(
