@@ -67,6 +67,10 @@ def _undo(value: Any, seen: dict[int, Any]) -> Iterator[Undo]:
             yield _undo_gradient(value)
         case Tensor():
             yield from _undo_tensor(value, seen)
+        case dict() | set() if len(value) <= LARGEST_CONTAINER:  # most of what a module holds, so asked early
+            yield _refill(value, value.copy(), value.update)
+        case list() | deque() if len(value) <= LARGEST_CONTAINER:
+            yield _refill(value, list(value), value.extend)
         case torch.Generator():
             state = value.get_state()
             yield partial(value.set_state, state)
@@ -76,14 +80,8 @@ def _undo(value: Any, seen: dict[int, Any]) -> Iterator[Undo]:
             yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
         case _ if type(value).__module__.startswith("numpy.random") and hasattr(value, "set_state"):
             yield partial(value.set_state, value.get_state())
-        case list() | deque() if len(value) <= LARGEST_CONTAINER:
-            yield _refill(value, list(value), value.extend)
-        case dict() | set() if len(value) <= LARGEST_CONTAINER:
-            yield _refill(value, value.copy(), value.update)
         case _ if isinstance(value, nn.Module) or _has_own_state(value):
-            if hasattr(
-                value, "set_reshard_after_forward"
-            ):  # of FSDP2: back to the shards, which are what is remembered
+            if hasattr(type(value), "set_reshard_after_forward"):  # of FSDP2: back to the shards, which are remembered
                 yield value.reshard
             attributes = vars(value)
             yield _refill(attributes, attributes.copy(), attributes.update)

@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -42,7 +42,15 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if _only_cpu():
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` notes a stack for each device there is not
+    else:
+        torch.manual_seed(seed)
+
+
+@cache
+def _only_cpu() -> bool:
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available())
 
 
 def remember_random() -> Undo:

@@ -7,6 +7,7 @@ stdin; stdout and stderr belong to the user's code.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -112,6 +113,7 @@ def serve(order: Order, send: Send) -> None:
     ready.set()
     codes = order.codes if order.codes is not None else selected(order, load_probes())
     send(Ready(tuple(codes), subject.notes, *shown(subject, decode), lines=executed_lines(subject)))
+    gc.freeze()  # what there is by now stays: the collector need not walk through torch and the model again and again
     for code in codes:
         send(Started(code))
         send(run(code, subject, effort))

@@ -28,7 +28,7 @@ from nndoctor.probe.subject import Subject
 from nndoctor.thresholds import Threshold
 
 RATE = 3e-3  # Adam's; outputs move within a dozen steps even if the head starts at zero
-STEPS_SHARE = 4  # of the steps of a fit, for each of two fits
+STEPS_SHARE = 5  # of the steps of a fit, for each of two fits
 FAINT = Threshold(
     "NDP07",
     "faint",
@@ -59,58 +59,53 @@ def input_independent(subject: Subject, effort: Effort) -> Outcome:
     examples, _ = choose_examples(subject, subject.batches.first(1)[0])
     with subject.sandbox():
         jitter(subject, examples)
-        effects = {number: effect for number in _numbers(examples) if (effect := _effect(subject, examples, number))}
+        measured = ((number, _effect(subject, examples, number)) for number in _numbers(examples))
+        effects = {number: effect for number, effect in measured if effect is not None}
         if not effects:
             raise NotApplicableError("no input can be changed: each has the same value everywhere")
-        ignored = [number for number, effect in effects.items() if effect.largest == 0]
+        ignored = [number for number, effect in effects.items() if effect == 0]
         found = [_ignored(subject, examples, number, len(effects)) for number in ignored]
     fits = _fits(subject, examples, effort) if len(ignored) < len(effects) else None
     if fits and fits.effect < FAINT.value and not found:
         found = [_faint(subject, fits)]
     figures: dict[str, Figure] = {
-        f"effect of `{_name(subject, examples, number)}`": effect.largest for number, effect in effects.items()
+        f"effect of `{_name(subject, examples, number)}`": effect for number, effect in effects.items()
     }
     return Outcome(
         summary=_summary(len(effects), len(ignored), fits),
         findings=tuple(found),
         measurements=figures | _figures(fits),
         series=_series(fits) if fits else {},
-        steps=4 * len(effects) + (2 * len(fits.real) if fits else 0),
+        steps=2 * len(effects) + (2 * len(fits.real) if fits else 0),
     )
 
 
 # ------------------------------------------------------------------------------------------------- does it matter
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """The norm of the change of all outputs when one input is changed, as a share of the outputs, in both modes."""
-
-    in_eval: float
-    in_train: float
-
-    @property
-    def largest(self) -> float:
-        """In the mode in which it is larger."""
-        return max(self.in_eval, self.in_train)
-
-
 def _numbers(examples: Examples) -> list[int]:
     return [number for number, _ in examples.places]
 
 
-def _effect(subject: Subject, examples: Examples, number: int) -> Effect | None:
-    """None for an input that has the same value everywhere, so that there is no other to give it."""
+def _effect(subject: Subject, examples: Examples, number: int, least: float = 0.0) -> float | None:
+    """The change of the outputs with one input in eval mode; in train mode, where there it is not above the least.
+
+    None for an input that has the same value everywhere, so that there is no other to give it.
+    """
     same, other = (tensors(call)[number] for call in (examples.call(), examples.with_other_input(number)))
     if torch.equal(same, other):
         return None
     edit = partial(examples.with_other_input, number)
-    return Effect(_change(subject, examples, edit, training=False), _change(subject, examples, edit, training=True))
+    in_eval = _change(subject, examples, edit, training=False)
+    return in_eval if in_eval > least else max(in_eval, _change(subject, examples, edit, training=True))
 
 
 @torch.no_grad()
 def _change(subject: Subject, examples: Examples, edit: Callable[[], Call], *, training: bool) -> float:
-    """The change of the outputs from the same random numbers; infinite where shapes change or outputs are NaN."""
+    """The norm of the change of all outputs by theirs, with the same random numbers.
+
+    Infinite where shapes change or outputs are NaN.
+    """
     with subject.sandbox() as rewind:
         subject.model.train(training)
         outputs = []
@@ -144,11 +139,8 @@ def _fits(subject: Subject, examples: Examples, effort: Effort) -> Fits | None:
         blank = _losses(subject, map(partial(_blanked, subject), subject.batches.cycle(steps)), half)
         rewind()
         real = _losses(subject, subject.batches.cycle(steps), half + effort.seconds / 3)
-        effect = max(
-            _change(subject, examples, partial(examples.with_other_input, number), training=training)
-            for number in _numbers(examples)
-            for training in (False, True)
-        )
+        measured = (_effect(subject, examples, number, FAINT.value) for number in _numbers(examples))
+        effect = max(effect for effect in measured if effect is not None)
     finite = all(map(math.isfinite, (*real, *blank, effect)))
     return Fits(real, blank, effect) if real and finite and len(real) == len(blank) else None
 
