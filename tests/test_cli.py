@@ -198,14 +198,15 @@ def test_an_interrupt_is_130(run, scan_pass: FakePass, script: Path) -> None:
 
 
 def test_scan_by_default_asks_for_every_rule_here(run, scan_pass: FakePass, script: Path) -> None:
-    run("scan")
-    assert scan_pass.requests == [ScanRequest(paths=(Path(),), root=Path.cwd())]
+    run("scan", "--jobs", "3")
+    cache = Path.cwd() / ".nndoctor_cache"
+    assert scan_pass.requests == [ScanRequest(paths=(Path(),), root=Path.cwd(), cache=cache, jobs=3)]
 
 
 def test_scan_hands_its_options_on(run, scan_pass: FakePass, script: Path) -> None:
     run(
         *("scan", "train.py", "--select", "ND101,ND405", "--ignore", "batchnorm-eps-as-momentum", "--pedantic"),
-        *("--exclude", "a/", "--exclude", "b/", "--force-exclude", "--no-cache"),
+        *("--exclude", "a/", "--exclude", "b/", "--force-exclude", "--no-cache", "--jobs", "1"),
     )
     assert scan_pass.requests == [
         ScanRequest(
