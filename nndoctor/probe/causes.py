@@ -30,10 +30,10 @@ class Cause:
     settle: str = ""  # what would settle a doubt, a sentence
 
 
+# How a fit looks that gets nowhere.
+PLATEAU = frozenset({"only the bias learns", "no signal", "dead outputs"})
 # What is seen when too little of the signal gets through, whatever the reason.
-MUTE = frozenset(
-    {"only the bias learns", "no signal", "zero gradient", "dead outputs", "inputs ignored", "inputs fade", "not used"}
-)
+MUTE = PLATEAU | {"zero gradient", "inputs ignored", "inputs fade"}
 # Rates are measured by training, so whatever spoils the training shifts them; predictions then jitter or collapse.
 RATES = frozenset({"rate too high", "rate too low"})
 SLOW = frozenset({"rate too low"})  # a flattened gradient makes a rate seem low, never high
@@ -81,16 +81,16 @@ CAUSES: Mapping[str, Cause] = {
     # loss
     "no gradient": Cause(Stage.LOSS, MUTE | {"cut off", "fails in bfloat16"}, ("ND112", "ND307", "ND111")),
     "wrong sign": Cause(Stage.LOSS, RATES),
-    "broadcast shapes": Cause(Stage.LOSS, MUTE | SLOW, ("ND114",)),
-    "softmax twice": Cause(Stage.LOSS, MUTE | SLOW | {"vanishing"}, ("ND101",)),
-    "sigmoid twice": Cause(Stage.LOSS, MUTE | SLOW, ("ND103",)),
-    "no log-softmax": Cause(Stage.LOSS, MUTE | RATES | {"rate too high"}, ("ND105",)),
-    "softmax on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND118", "ND107")),
-    "sigmoid on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND103", "ND107")),
-    "tanh on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND107",)),
+    "broadcast shapes": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND114",)),
+    "softmax twice": Cause(Stage.LOSS, PLATEAU | SLOW | {"vanishing"}, ("ND101",)),
+    "sigmoid twice": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND103",)),
+    "no log-softmax": Cause(Stage.LOSS, PLATEAU | RATES, ("ND105",)),
+    "softmax on the outputs": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND118", "ND107")),
+    "sigmoid on the outputs": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND103", "ND107")),
+    "tanh on the outputs": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND107",)),
     "ReLU on the outputs": Cause(Stage.LOSS, MUTE | SLOW | {"dead outputs"}, ("ND107",)),
-    "softplus on the outputs": Cause(Stage.LOSS, MUTE | SLOW, ("ND107",)),
-    "softmax over the wrong dimension": Cause(Stage.LOSS, MUTE | SLOW | {"softmax twice"}, ("ND110",)),
+    "softplus on the outputs": Cause(Stage.LOSS, PLATEAU | SLOW, ("ND107",)),
+    "softmax over the wrong dimension": Cause(Stage.LOSS, PLATEAU | SLOW | {"softmax twice"}, ("ND110",)),
     "dropout on the outputs": Cause(Stage.LOSS, frozenset(), ("ND108",)),
     "sum instead of mean": Cause(Stage.LOSS, RATES, (), "Halve the batch size: a mean stays, a sum halves."),
     "sum and mean": Cause(
@@ -151,7 +151,7 @@ CAUSES: Mapping[str, Cause] = {
     "input ignored": Cause(
         Stage.MODEL, frozenset({"never used", "not used"}), (), "Train without this input: nothing gets worse."
     ),
-    "inputs ignored": Cause(Stage.MODEL, MUTE - {"inputs ignored"}),
+    "inputs ignored": Cause(Stage.MODEL, MUTE - {"inputs ignored"} | {"not used"}),
     "inputs fade": Cause(Stage.MODEL, MUTE - {"inputs ignored", "inputs fade"}, (), REPEAT),
     "constant": Cause(Stage.MODEL, MUTE, ("ND109", "ND110"), "Print its output for two examples: it is the same."),
     "not used": Cause(Stage.MODEL),
