@@ -230,7 +230,7 @@ def _guided(options: argparse.Namespace, tally: Tally) -> NoReturn:
         text = damage.program(chance, data.decode("utf-8", "replace"), chance.choice(texts))
         return text.encode("utf-8", "surrogatepass")[:max_size]
 
-    limits = [f"-seed={options.seed + 1}", f"-max_len={MAX_LENGTH}", "-timeout=0", "-rss_limit_mb=0", "-verbosity=0"]
+    limits = [f"-seed={options.seed + 1}", f"-max_len={MAX_LENGTH}", "-timeout=3600", "-rss_limit_mb=0", "-verbosity=0"]
     atheris.Setup([sys.argv[0], *limits, str(corpus)], one, custom_mutator=mutated)
     atheris.Fuzz()
     raise AssertionError("atheris does not return")
