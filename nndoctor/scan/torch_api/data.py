@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 LOADER_PARAMETERS = (
     *("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn"),
     *("pin_memory", "drop_last", "timeout", "worker_init_fn"),
@@ -128,6 +130,7 @@ PIXEL_MEANS: dict[str, tuple[float, ...]] = {
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
+@cache
 def is_transform(name: str) -> bool:
     """Whether a dotted name is the class of a transform."""
     return name.startswith(TRANSFORM_MODULES) and name.rpartition(".")[2][:1].isupper()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from nndoctor.scan.torch_api.layers import CONTAINERS, LAYERS
 from nndoctor.scan.torch_api.losses import LOSSES
 from nndoctor.scan.torch_api.training import TORCH_OPTIMIZERS
@@ -50,6 +52,7 @@ _ALIASES = {
 }
 
 
+@cache
 def canonical(name: str) -> str:
     """The name under which the tables know a library object."""
     if not name.startswith(("torch", "pytorch_l", "lightning")):

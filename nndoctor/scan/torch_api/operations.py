@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from nndoctor.scan.values import BOUNDED, LOG, LOG_SOFTMAX, RAW, RELU, SIGMOID, SOFTMAX
 
 # What an operation leaves on its result. Operations that are in neither table leave nothing.
@@ -109,6 +111,7 @@ _OWN = frozenset(
 _ROOTS = ("torch.", "torch.nn.functional.", "torch.nn.init.", "numpy.", "torch.fft.", "torch.linalg.")
 
 
+@cache
 def operation(name: str) -> str | None:
     """The operation of a function of torch, torch.nn.functional, numpy or einops; None for anything else."""
     for root in _ROOTS:
@@ -137,6 +140,7 @@ _METHODS = (TRANSPARENT - _NOT_METHODS) | frozenset(
 )
 
 
+@cache
 def method_operation(name: str) -> str | None:
     """The operation of a tensor's method; None if tensors have no such method that we follow."""
     return _RENAMED.get(name, name) if name in _METHODS else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 SCHEDULER_MODULE = "torch.optim.lr_scheduler."
 _OF_TORCH = {
     "StepLR": ("optimizer", "step_size", "gamma", "last_epoch"),
@@ -25,6 +27,7 @@ _OF_TRANSFORMERS = {
 }
 
 
+@cache
 def scheduler_parameters(name: str) -> tuple[str, ...] | None:
     """The parameters of what makes a schedule, by its canonical name; None if it makes none."""
     if name.startswith(SCHEDULER_MODULE):
