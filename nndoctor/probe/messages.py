@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nndoctor.exhibits import KINDS, Exhibit
-from nndoctor.findings import Confidence, Evidence, Failure, Finding, Location, ProbeResult, Series, Severity
+from nndoctor.findings import Failure, Finding, ProbeResult, Series
+from nndoctor.plain import failure, finding
 from nndoctor.requests import ProbeRequest
 
 
@@ -99,9 +100,9 @@ def decode(line: str | bytes) -> Message:
         case "Started":
             return Started(**content)
         case "Measured":
-            return Measured(_result(content["result"]), tuple(map(_finding, content["findings"])))
+            return Measured(_result(content["result"]), tuple(map(finding, content["findings"])))
         case "Failed":
-            return Failed(_failure(content["failure"]))
+            return Failed(failure(content["failure"]))
     return Done()
 
 
@@ -112,7 +113,7 @@ def encode_findings(findings: Iterable[Finding]) -> str:
 
 def decode_findings(text: str | bytes) -> tuple[Finding, ...]:
     """The findings of a JSON text."""
-    return tuple(map(_finding, json.loads(text)))
+    return tuple(map(finding, json.loads(text)))
 
 
 def encode_order(order: Order) -> str:
@@ -143,28 +144,6 @@ def _exhibit(plain: dict[str, Any]) -> Exhibit:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _location(plain: Mapping[str, Any] | None) -> Location | None:
-    return Location(**plain) if plain else None
-
-
-def _evidence(plain: Mapping[str, Any]) -> Evidence:
-    return Evidence(**{**plain, "location": _location(plain["location"])})
-
-
-def _finding(plain: Mapping[str, Any]) -> Finding:
-    rebuilt = {
-        "severity": Severity(plain["severity"]),
-        "confidence": Confidence(plain["confidence"]),
-        "location": _location(plain["location"]),
-        "evidence": tuple(map(_evidence, plain["evidence"])),
-    }
-    return Finding(**{**plain, **rebuilt})
-
-
-def _failure(plain: Mapping[str, Any]) -> Failure:
-    return Failure(**{**plain, "location": _location(plain["location"])})
 
 
 def _series(plain: Mapping[str, Any]) -> Series:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from importlib import import_module
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from nndoctor.scan.pool import Died
 
 DEBUG = "NNDOCTOR_DEBUG"  # set, errors of our own are raised
+KILLED = -9  # the status of a process that was; Windows has no name for the signal
 
 Outcome = tuple[Verdict, Asked]
 Examine = Callable[[Part, ScanRequest, Disk], Outcome]
@@ -31,8 +31,8 @@ Examine = Callable[[Part, ScanRequest, Disk], Outcome]
 # Fewer files take less time than it takes to start processes that share them.
 MIN_FILES = 16
 
-# Bytes of source after which the cyclic collector is asked for the trees and values that no program has dropped: a sixth
-# of all, so that 2 MB, some 60,000 lines, hold 60 MB.
+# Bytes of source after which the cyclic collector is asked for the trees and values that no program has dropped: a
+# sixth of all, so that 2 MB, some 60,000 lines, hold 60 MB.
 COLLECT_BYTES = 2_000_000
 
 
@@ -105,6 +105,5 @@ class Examiner:
 
 
 def _cause(death: Died) -> str:
-    killed = death.status == -signal.SIGKILL
-    how = "was killed, perhaps for want of memory" if killed else f"ended with status {death.status}"
+    how = "was killed, perhaps for want of memory" if death.status == KILLED else f"ended with status {death.status}"
     return f"the process that was at it {how}; try it alone with --jobs 1, or exclude it"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nndoctor.findings import Confidence, Coverage, Evidence, Failure, Finding, Location, Report, Severity, is_advice
 from nndoctor.requests import ScanRequest
 from nndoctor.scan.disk import Asked, Disk
-from nndoctor.scan.dispatch import verdicts
+from nndoctor.scan.dispatch import DEBUG, verdicts
 from nndoctor.scan.files import discover, reported_path
 from nndoctor.scan.survey import Part, survey
 from nndoctor.scan.verdict import Examined, Verdict, combined
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from nndoctor.scan.rules.registry import Draft, Rule
     from nndoctor.scan.source import SourceFile
     from nndoctor.scan.values import Site
-
-
-DEBUG = "NNDOCTOR_DEBUG"  # set, errors of our own are raised
 
 
 def scan(request: ScanRequest) -> Report:
