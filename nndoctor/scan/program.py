@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from nndoctor.scan.values import Class, Const, Function, Instance, Lib, Site, Term, Value, leaves
+from nndoctor.scan.values import Choice, Class, Const, Function, Instance, Lib, Site, State, Term, Value, leaves
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -66,9 +66,36 @@ class Event:
         """Every value that `value` could be when this happened."""
         return list(leaves(value, self.assumed))
 
+    def alternatives(self, value: Value) -> list[Value]:
+        """The options of a value, those too that were summed up, of which nobody knows on which path each is met."""
+        return [option for leaf in leaves(value, self.assumed) for option in _summed_up(leaf)]
+
     def tensors(self, value: Value) -> list[Value]:
         """What `value` could be when it was used as a tensor, which None cannot."""
         return [leaf for leaf in self.options(value) if not (type(leaf) is Const and leaf.value is None)]
+
+
+MAX_ALTERNATIVES = 10  # more of them say nothing: a program has as many models or losses to choose from, or numbers
+
+
+def _summed_up(value: Value) -> list[Value]:
+    """The alternatives that a value sums up, or the value itself."""
+    if type(value) is not Term or value.op != "joined":
+        return [value]
+    found: list[Value] = []
+    stack, seen = list(value.inputs[::-1]), set()
+    while stack and len(found) <= MAX_ALTERNATIVES:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if type(part) is Choice:
+            stack += [part.otherwise, part.then]
+        elif type(part) is Term and part.op == "joined":
+            stack += part.inputs[::-1]
+        elif type(part) is not State:  # the mark of an item that a list lacks on some path
+            found.append(part)
+    return found if found and len(found) <= MAX_ALTERNATIVES else [value]
 
 
 class Program:

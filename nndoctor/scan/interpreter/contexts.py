@@ -57,6 +57,7 @@ def _escape_model(run: Machine, model: Value) -> None:
     for optimizer in run.optimizers:
         if graph.may_train(run, optimizer, model):
             run.write(states.cells(optimizer), states.GRADS, State(states.UNKNOWN))
+            run.write(states.cells(optimizer), states.SCALE, State(states.UNKNOWN))
     modes.forget(run, model)
 
 

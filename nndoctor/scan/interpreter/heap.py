@@ -5,7 +5,21 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any
 
-from nndoctor.scan.values import Choice, Class, Const, State, Term, Tuple, Value, leaves
+from nndoctor.scan.values import (
+    NONE,
+    Api,
+    Choice,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Lib,
+    State,
+    Term,
+    Tuple,
+    Value,
+    leaves,
+)
 
 Cells = dict[Any, Any]
 Cell = tuple[int, Any]
@@ -13,6 +27,7 @@ Reads = dict[Cell, tuple[Cells, Value]]
 Difference = dict[Cell, tuple[Cells, Any, Value, Value]]  # cell -> (cells, key, value before, value after)
 
 MAX_LEAVES = 4  # a value of more alternatives is summed up
+MAX_OBJECTS = 8  # models, layers and optimizers that a name chooses from stay objects, which can be called
 INITIAL, UNKNOWN = State("initial"), State("unknown")
 ABSENT = State("absent")  # an item that a list has on one path only
 
@@ -146,9 +161,17 @@ def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
     if same(then, otherwise):
         return otherwise
     options = (*leaves(then), *leaves(otherwise))
-    if len(options) > MAX_LEAVES:
+    if len(options) > MAX_LEAVES and not _are_objects(options):
         return UNKNOWN if isinstance(key, str) and key.startswith("$") else _summed_up(options)
     return choice(guard, then, otherwise)
+
+
+_OBJECTS = frozenset({Api, Class, Function, Instance, Lib})
+
+
+def _are_objects(options: tuple[Value, ...]) -> bool:
+    """Whether these are few objects, or none on some path."""
+    return len(options) <= MAX_OBJECTS and all(type(o) in _OBJECTS or o is NONE or o is ABSENT for o in options)
 
 
 def choice(guard: Term, then: Value, otherwise: Value) -> Choice:

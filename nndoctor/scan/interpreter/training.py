@@ -63,18 +63,21 @@ def backward(run: Machine, loss: Value, args: Any, node: Any) -> Value:
     return Const(None)
 
 
-def _mark_as_loss(value: Value) -> None:
+def _mark_as_loss(loss: Value) -> None:
     """Whatever made it, what is back-propagated is a loss, and so are the terms that it is a sum of."""
-    if type(value) is not Term:
-        return
-    if value.act is None:
-        value.act = LOSS
-    if value.op == "/":
-        _mark_as_loss(value.inputs[0])
-    weighted = value.op == "*" and any(map(_is_weight, value.inputs))
-    if weighted or value.op in ("+", "-", "scaled", "returned", "neg"):
-        for summand in value.inputs:
-            _mark_as_loss(summand)
+    stack, seen = [loss], set()
+    while stack:
+        value = stack.pop()
+        if type(value) is not Term or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if value.act is None:
+            value.act = LOSS
+        weighted = value.op == "*" and any(map(_is_weight, value.inputs))
+        if weighted or value.op in ("+", "-", "scaled", "returned", "neg"):
+            stack.extend(value.inputs)
+        elif value.op == "/":
+            stack.append(value.inputs[0])
 
 
 def _is_weight(value: Value) -> bool:

@@ -35,7 +35,9 @@ _DIFFERENTIABLE = (
     | frozenset(("sum of", "not", "and", "or", "&", "|", "minimum", "maximum", "generator", "item", "logsumexp"))
 )
 # Operations on several tensors; what the others are given besides is a size, an axis, a device.
-_OF_SEVERAL = frozenset("+ - * / ** @ where loss minimum maximum max min and or & | cat stack".split()) | {"sum of"}
+_OF_SEVERAL = frozenset(
+    ("sum of", *"+ - * / ** @ where loss minimum maximum max min and or & | cat stack joined".split())
+)
 # Names of numbers from the configuration.
 _SETTING = re.compile(
     r"^(args?|cfg|config|opts?|hparams|alpha|beta|gamma|lamb?d?a?|eps|device|dtype)$|(weight|coeff?)$", re.IGNORECASE

@@ -26,6 +26,7 @@ from nndoctor.scan.values import (
     Instance,
     Term,
     Value,
+    is_none,
 )
 
 
@@ -36,7 +37,7 @@ def shown(event: Event, *acts: str) -> tuple[Term, Confidence] | None:
 
 def showing(event: Event, value: Value, *acts: str) -> tuple[Term, Confidence] | None:
     """A tensor if it shows one of these activations on every path, or on the paths of one of several models."""
-    options = event.tensors(value)
+    options = [o for o in event.alternatives(value) if not is_none(o)]
     hits = [o for o in options if type(o) is Term and o.act in acts]
     if not hits:
         return None

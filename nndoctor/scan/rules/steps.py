@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nndoctor.findings import Confidence
-from nndoctor.scan.interpreter.states import FRESH, SPENT, STALE, WIPED
+from nndoctor.scan.interpreter.states import FRESH, SPENT, STALE, UNKNOWN, WIPED
 from nndoctor.scan.program import Event, Program
 from nndoctor.scan.rules import cures, wording
 from nndoctor.scan.rules.registry import Draft, rule
@@ -265,12 +265,18 @@ def _is_lightning_step(frame: Any) -> bool:
 @rule("ND207")
 def clip_without_unscale(program: Program) -> Iterator[Draft]:
     events = program.events
+    latest: dict[int, str] = {}  # optimizer -> whether its gradients were computed, used or cleared last
     for index, event in enumerate(events):
+        if event.kind in ("backward", "reset"):
+            latest.update({id(optimizer): event.kind for optimizer, _ in event.details["optimizers"]})
+        elif event.kind == "step":
+            latest[id(event.subject)] = event.kind
         if event.kind != "clip" or event.details["scaled_limit"]:
             continue
         for optimizer, grads, scale in event.details["optimizers"]:
             scaled = [s for s in states(event, scale) if s.name == "scaled"]
-            fresh = all(s.name in (FRESH, STALE) for s in states(event, grads))
+            known = (FRESH, STALE, UNKNOWN) if latest.get(id(optimizer)) == "backward" else (FRESH, STALE)
+            fresh = all(s.name in known for s in states(event, grads))
             step = next((e for e in events[index:] if e.kind == "step" and e.subject is optimizer), None)
             if (
                 scaled
