@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("nndoctor.atomic.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     status, _, err = run("scan", "gan.py", "--fix")
     assert status == 2
     assert "cannot write gan.py: Permission denied" in err
