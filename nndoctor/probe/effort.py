@@ -19,7 +19,7 @@ class Effort:
 
 # Leanest existing batteries take about 120 training steps and 100 for the sweep; `normal` stays near them.
 EFFORTS = {
-    "quick": Effort("quick", batches=4, steps=60, sweep=60, seconds=60.0, setup_seconds=60.0),
+    "quick": Effort("quick", batches=4, steps=60, sweep=50, seconds=60.0, setup_seconds=60.0),
     "normal": Effort("normal", batches=8, steps=120, sweep=100, seconds=180.0, setup_seconds=120.0),
     "full": Effort("full", batches=16, steps=300, sweep=200, seconds=600.0, setup_seconds=300.0),
 }

@@ -29,7 +29,7 @@ ROW = "{:6} {:20} {:>8} {:>8} {:>6} {:>9}"
 
 def probe_figures(effort: str) -> None:
     """CPU of each probe in this process, after one run to warm up."""
-    sys.path.insert(0, str(ROOT / "tests" / "probe"))
+    sys.path[0] = str(ROOT / "tests" / "probe")  # not this folder: this file would hide the package of the zoo
     import torch
     import zoo
 

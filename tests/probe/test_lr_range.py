@@ -14,7 +14,7 @@ from making import QUICK, labels, measured, mlp, points, subject, subject_of_sou
 from torch import Tensor, nn
 
 from nndoctor.catalog import Example, load_rule
-from nndoctor.probe.sweep import Sweep, has_diverged, smooth, without_batches
+from nndoctor.probe.sweep import BELOW_ARGMIN, Sweep, has_diverged, smooth, without_batches
 
 RULE = load_rule("NDP06")
 TITLES: dict[str, Any] = {"ids": lambda example: example.title}
@@ -121,12 +121,12 @@ RATES = tuple(10.0**exponent for exponent in range(-6, 2))
 
 def test_reads_the_band_from_the_curve() -> None:
     sweep = Sweep(RATES, (2.0, 2.0, 1.99, 1.7, 1.0, 0.5, 0.9, 30.0), 8)
-    assert (sweep.lowest, sweep.highest, sweep.suggestion) == (1e-3, 1e-1, pytest.approx(1e-2))
+    assert (sweep.lowest, sweep.highest, sweep.suggestion) == (1e-3, 1e-1, pytest.approx(1e-1 / BELOW_ARGMIN))
     assert not sweep.is_bottomless
 
 
 def test_a_valley_that_stays_low_is_entered_at_its_near_end() -> None:
-    assert Sweep(RATES, (2.0, 2.0, 1.5, 0.02, 0.01, 0.01, 0.01, 0.009), 8).suggestion == pytest.approx(1e-4)
+    assert Sweep(RATES, (2.0, 2.0, 1.5, 0.02, 0.01, 0.01, 0.01, 0.009), 8).suggestion == pytest.approx(1e-3 / BELOW_ARGMIN)
 
 
 def test_a_loss_without_floor_is_known_by_its_depth() -> None:
