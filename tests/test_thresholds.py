@@ -138,7 +138,7 @@ def test_the_child_that_probes_heeds_them(tmp_path: Path, monkeypatch: pytest.Mo
 def test_probe_hands_them_on(run, monkeypatch: pytest.MonkeyPatch) -> None:
     requests: list[ProbeRequest] = []
 
-    def noted(request: ProbeRequest, progress: object) -> Report:
+    def noted(request: ProbeRequest, *rest: object) -> Report:
         requests.append(request)
         return Report("probe", request.model)
 

@@ -126,7 +126,8 @@ def test_reads_the_band_from_the_curve() -> None:
 
 
 def test_a_valley_that_stays_low_is_entered_at_its_near_end() -> None:
-    assert Sweep(RATES, (2.0, 2.0, 1.5, 0.02, 0.01, 0.01, 0.01, 0.009), 8).suggestion == pytest.approx(1e-3 / BELOW_ARGMIN)
+    losses = (2.0, 2.0, 1.5, 0.02, 0.01, 0.01, 0.01, 0.009)
+    assert Sweep(RATES, losses, 8).suggestion == pytest.approx(1e-3 / BELOW_ARGMIN)
 
 
 def test_a_loss_without_floor_is_known_by_its_depth() -> None:
