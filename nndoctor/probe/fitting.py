@@ -19,7 +19,7 @@ from nndoctor.probe.errors import NotApplicableError
 from nndoctor.probe.subject import Subject
 
 # The loss is read back this often: reading at each step would make a GPU wait.
-READ_EVERY = 10
+READ_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)

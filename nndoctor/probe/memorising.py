@@ -27,7 +27,6 @@ LEARNED = Threshold(
     0.1,
     "A model that learns by heart ends far below this share of what is known without the inputs.",
 )
-ENOUGH = 0.05  # further steps would show nothing new
 # Below this share of the initial loss, the best constant output leaves nothing to learn: all targets are the same.
 ALREADY_ANSWERED = 1e-4
 # A fit is continued while the last third of its steps takes this share of the way that is left.
@@ -183,12 +182,12 @@ def fit(subject: Subject, start: Start, rate: float, steps: int, deadline: float
             subject,
             repeated(start.batch, steps),
             optimizer,
-            until=lambda losses: start.gap(losses[-1]) <= ENOUGH,
+            until=lambda losses: start.gap(losses[-1]) <= LEARNED.value,
             before_step=again,
             deadline=deadline,
         )
         curve = Curve((*curve.losses, *losses), rate)
-        if time.monotonic() > deadline or start.gap(curve.best) <= ENOUGH or not is_falling(start, curve):
+        if time.monotonic() > deadline or start.gap(curve.best) <= LEARNED.value or not is_falling(start, curve):
             break
     again()
     idle = tuple(name for name, parameter in _trainable(subject) if _is_idle(parameter))
