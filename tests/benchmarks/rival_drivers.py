@@ -170,6 +170,7 @@ def torch_lr_finder(subject: Subject, name: str) -> Told:
 
     for group in optimizer.param_groups:
         group["lr"] = 1e-7
+        group.pop("initial_lr", None)  # of a schedule, which the test refuses
     numbers = torch.utils.data.DataLoader(torch.arange(len(subject.batches)), batch_size=1)
     finder = LRFinder(Whole(), optimizer, lambda value, _: value)
     finder.range_test(Numbers(numbers), end_lr=100, num_iter=100)
