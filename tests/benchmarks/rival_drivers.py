@@ -256,7 +256,7 @@ def examine(tool: str, name: str, say: Callable[..., None]) -> None:
     except InapplicableError as reason:
         error = f"not applicable: {reason}"
     except Exception as raised:  # whatever the tool or the module raises
-        error = f"{type(raised).__name__}: {str(raised)[:200]}"
+        error = f"{type(raised).__name__}: {str(raised)[:200]}".replace("\n", " ")
     say(name, cpu=_cpu() - started, error=error)
 
 
