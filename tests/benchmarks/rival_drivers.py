@@ -82,6 +82,8 @@ def neural_net_checklist(subject: Subject, name: str) -> Told:
     inputs = [tensor for tensor in tensors((parts.args, parts.kwargs)) if tensor is not targets]
     if targets is None or len(inputs) != 1:
         raise InapplicableError("it checks models of one input")
+    if inputs[0].shape[0] != likely_sizes(batch, subject.batches.size)[0]:
+        raise InapplicableError("it takes the first dimension for the examples")
     classes, given = subject.task.classes, (inputs[0], targets)
     calls: dict[str, Callable[[], Any]] = {}
     kept = zoo.module(name)
