@@ -7,11 +7,9 @@ from typing import Any
 
 from nndoctor.scan.values import (
     NONE,
-    Api,
     Choice,
     Class,
     Const,
-    Function,
     Instance,
     Lib,
     State,
@@ -166,7 +164,7 @@ def join(guard: Term, then: Value, otherwise: Value, key: Any = None) -> Value:
     return choice(guard, then, otherwise)
 
 
-_OBJECTS = frozenset({Api, Class, Function, Instance, Lib})
+_OBJECTS = frozenset({Instance, Lib})
 
 
 def _are_objects(options: tuple[Value, ...]) -> bool:

@@ -131,10 +131,13 @@ def children(module: Value) -> Iterator[Value]:
 
 
 def descendants(module: Value, depth: int = 8) -> Iterator[Value]:
-    """A module and all modules inside it."""
-    stack = [(module, depth)]
+    """A module and all modules inside it, each once."""
+    stack, seen = [(module, depth)], set()
     while stack:
         current, left = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
         yield current
         if left and type(current) in (Instance, Lib):
             stack += [(child, left - 1) for child in reversed(list(children(current)))]
