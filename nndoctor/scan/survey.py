@@ -24,10 +24,10 @@ from nndoctor.scan.project import INIT, Project
 # a part then needs 150 MB of memory at most, and a change costs no more than its part.
 MAX_LINES = 20_000
 
-# `from x import y, z` and `import x, y`, of which each is a string in a notebook. A file of which this misses an import
-# goes to another part, and is followed from here as any file that was not asked for.
+# `from x import y, z` and `import x, y`. A file of which this misses an import goes to another part, and is followed from
+# here as any file that was not asked for.
 _IMPORT = re.compile(
-    rb'[ \t]*"?(?:from[ \t]+(\.*)([\w.]*)[ \t]+import\b[ \t]*(\([^)]*|[^\n#;\\]*)|import[ \t]+([^\n#;\\]*))'
+    rb"[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import\b[ \t]*(\([^)]*|[^\n#;\\]*)|import[ \t]+([^\n#;\\]*))"
 )
 _KEYWORD = b"import"
 _BEFORE = 200  # bytes at most between the beginning of a line and that keyword
@@ -128,7 +128,7 @@ class _Chart:
             except OSError:
                 self.looks[file] = _Look(True, 0)  # the examination says why
             else:
-                self.looks[file] = _Look(mentions_torch(data), _lines(file, data), tuple(_imports(data)))
+                self.looks[file] = _Look(mentions_torch(data), _lines(file, data), tuple(_imports(_code(file, data))))
         return self.looks[file]
 
     def _targets(self, file: str) -> Iterator[str]:
@@ -164,6 +164,11 @@ def _names(text: bytes) -> Iterator[str]:
         name = _NAME.search(item)
         if name is not None:
             yield name[0].decode()
+
+
+def _code(file: str, data: bytes) -> bytes:
+    """A file line by line; of a notebook, whatever its layout, each line of a string on a line of its own."""
+    return data.replace(b"\\n", b"\n").replace(b'"', b"\n") if file.endswith(".ipynb") else data
 
 
 def _lines(file: str, data: bytes) -> int:

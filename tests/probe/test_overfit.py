@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         "broadcast shapes",
     ),
     "detached": ({"step": detached}, "no gradient"),
-    "everything frozen": ({"build_model": lambda: mlp().requires_grad_(False)}, "no gradient"),
+    "everything frozen": ({"build_model": lambda: mlp().requires_grad_(False)}, "everything frozen"),
     "a loss that is clipped from above": (
         {"loss": lambda outputs, targets: F.cross_entropy(outputs, targets).clamp(max=1.0)},
         "zero gradient",

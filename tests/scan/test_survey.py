@@ -70,7 +70,8 @@ def test_files_that_do_not_are_parts_of_their_own(text: str, tmp_path: Path) -> 
 def test_a_notebook_belongs_to_what_it_imports(tmp_path: Path) -> None:
     cell = ["import torch\n", "from model import net\n"]
     text = notebook(["x"]).replace('"x"', str(cell).replace("'", '"').replace('\\n",', '\\n",\n'))
-    assert parts(tmp_path, {"a.ipynb": text, "model.py": T}) == [["a.ipynb", "model.py"]]
+    for layout in (text, notebook(["".join(cell)]), notebook(cell)):
+        assert parts(tmp_path, {"a.ipynb": layout, "model.py": T}) == [["a.ipynb", "model.py"]]
 
 
 def test_submodules_of_a_package_are_found_with_and_without_its_init(tmp_path: Path) -> None:
