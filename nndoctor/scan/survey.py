@@ -24,8 +24,8 @@ from nndoctor.scan.project import INIT, Project
 # a part then needs 150 MB of memory at most, and a change costs no more than its part.
 MAX_LINES = 20_000
 
-# `from x import y, z` and `import x, y`. A file of which this misses an import goes to another part, and is followed from
-# here as any file that was not asked for.
+# `from x import y, z` and `import x, y`. A file of which this misses an import goes to another part, and is followed
+# from here as any file that was not asked for.
 _IMPORT = re.compile(
     rb"[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import\b[ \t]*(\([^)]*|[^\n#;\\]*)|import[ \t]+([^\n#;\\]*))"
 )
