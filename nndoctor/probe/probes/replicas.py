@@ -17,13 +17,22 @@ from nndoctor.probe.registry import Outcome, finding, model_finding, probe
 from nndoctor.probe.replicas import Share, differing, is_shard, tell_all, tell_failure, weights_of
 from nndoctor.probe.rows import Rows, read_rows
 from nndoctor.probe.subject import Subject
+from nndoctor.thresholds import Threshold
 
 STEPS = 2  # DistributedDataParallel notices in the second that a parameter had no gradient in the first
 RATE = 0.01  # of SGD where the user names no optimizer: any step shows whether the gradients were averaged
-# A sampler pads the shards to one size: at most one example a rank, in a small data set 1 % of a batch.
-SHARED = 0.05
-# A rank that reads less of the data in an epoch has a shard; with two ranks it is half.
-WHOLE = 0.9
+SHARED = Threshold(
+    "NDP23",
+    "shared",
+    0.05,
+    "A sampler pads the shards to one size: at most one example a rank, in a small data set 1 % of a batch.",
+)
+WHOLE = Threshold(
+    "NDP23",
+    "whole",
+    0.9,
+    "A rank that reads less of the data in an epoch has a shard; with two ranks it is half.",
+)
 SEED_BY_RANK = "torch.manual_seed(seed + rank)"
 
 
@@ -105,13 +114,13 @@ def _same_data(subject: Subject, told: list[Told]) -> Iterator[Finding]:
     reads_all = (
         same_set
         and share is not None
-        and all(rank.share is not None and rank.share.epoch >= WHOLE * share.size for rank in told)
+        and all(rank.share is not None and rank.share.epoch >= WHOLE.value * share.size for rank in told)
     )
     if shared == 1.0:
         message = f"all {len(told)} ranks are given the same batches"
     elif reads_all and share is not None:
         message = f"each of the {len(told)} ranks reads all {share.size} examples in an epoch, no shard of them"
-    elif shared > SHARED:
+    elif shared > SHARED.value:
         message = f"{shared:.0%} of the examples of a rank are given to another one too"
     else:
         return
